@@ -1,0 +1,4 @@
+import type { AnyDissector } from '../src/dissect/index.ts';
+
+/** What the sensor understands, one line a protocol. The order is the order of recognition: the surest signatures first. */
+export const dissectors: readonly AnyDissector[] = [];

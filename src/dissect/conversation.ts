@@ -1,0 +1,95 @@
+import { Role, ROLE_NAMES, type RoleCode } from './operation.ts';
+import type { Reader } from './reader.ts';
+import type { Row } from './row.ts';
+
+/** What a dissector can say about a device; a closed list. */
+export const ATTRIBUTES = [
+  'vendor', 'model', 'order_code', 'serial', 'firmware', 'hardware', 'name', 'description', 'location', 'device_type', 'application', 'mac', 'ip',
+] as const; // biome-ignore format: a list
+export type Attribute = (typeof ATTRIBUTES)[number];
+
+/** Which end of the packet a statement is about. */
+export type Side = 'sender' | 'receiver';
+
+/** Something a PDU tells about a device, with the field it was read from. */
+export interface Identity {
+  side: Side;
+  /** The device behind the address, in words: '' itself, 'unit 5', 'outstation 10', 'rack 0 slot 2'. */
+  part: string;
+  attribute: Attribute;
+  value: string;
+  /** The field it was read from, as `record.field`. */
+  field: string;
+}
+
+/** What carries out a dissector's requests: the dissection that runs it. */
+export interface ConversationHost {
+  payload(r: Reader): boolean;
+  anomaly(row: Row, name: string): void;
+  identify(identity: Identity): void;
+}
+
+const NO_HOST: ConversationHost = {
+  payload: () => false,
+  anomaly: () => {},
+  identify: () => {},
+};
+
+/**
+ * One flow as its dissectors see it: both directions, the state each dissector keeps for it, and the PDU at hand.
+ * Made once a flow; `state`, `direction`, `time_ms` and `frame` are set by the engine before each PDU.
+ */
+export class Conversation<State = any, Anomaly extends string = string> {
+  /** The running dissector's own, from `newState`. */
+  state!: State;
+  /** Which way the PDU goes: 0 is the direction of whoever opened the conversation (or was seen first). */
+  direction: 0 | 1 = 0;
+  /** Time of the packet that completed the PDU, ms since the epoch, with fractions. */
+  time_ms = 0;
+  /** Number of that packet in the capture, from 1. */
+  frame = 0;
+  /** Bytes of the stream were lost just before this PDU: what was half joined is to be forgotten. */
+  gap_before = false;
+  /** The direction whose sender is the client; -1 unknown. */
+  client_direction: -1 | 0 | 1 = -1;
+  /** Ports of the sender and the receiver; 0 where there are none. */
+  source_port = 0;
+  destination_port = 0;
+  /** TCP or other stream, as against datagrams. */
+  is_stream = false;
+  /** By dissector index: state, and which child was recognised in the payload it hands on. Engine's. */
+  readonly states: unknown[] = [];
+  readonly children: number[] = [];
+  host: ConversationHost = NO_HOST;
+
+  /** The sender's role, as far as it is known. */
+  get sender(): RoleCode {
+    if (this.client_direction < 0) return Role.unknown;
+    return this.client_direction === this.direction ? Role.client : Role.server;
+  }
+
+  get sender_name(): (typeof ROLE_NAMES)[number] {
+    return ROLE_NAMES[this.sender];
+  }
+
+  /** The PDU itself shows who is who (DNP3's DIR bit, a request's function code): stronger than ports. */
+  senderIs(role: RoleCode): void {
+    if (role === Role.unknown) return;
+    this.client_direction = role === Role.client ? this.direction : ((1 - this.direction) as 0 | 1);
+  }
+
+  /** Hands what is left in the reader to the dissectors `within` this one; false if none knows it. */
+  payload(r: Reader): boolean {
+    return this.host.payload(r);
+  }
+
+  /** Well formed, but wrong here. */
+  anomaly(row: Row, name: Anomaly): void {
+    this.host.anomaly(row, name);
+  }
+
+  /** States what the PDU tells about a device. Repeats cost little: only changes are passed on. */
+  identify(side: Side, attribute: Attribute, value: string, field: string, part = ''): void {
+    if (value !== '') this.host.identify({ side, part, attribute, value, field });
+  }
+}

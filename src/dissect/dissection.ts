@@ -1,0 +1,165 @@
+import { Conversation, type ConversationHost, type Identity } from './conversation.ts';
+import { Match } from './dissector.ts';
+import { Status } from './operation.ts';
+import { Reader } from './reader.ts';
+import type { Fields, RecordType, RowOf } from './record.ts';
+import type { Registry } from './registry.ts';
+import type { Row } from './row.ts';
+
+/** More rows than any specification's PDU has; a forged one stops here and is counted. */
+export const MAX_ROWS_PER_PDU = 4096;
+const MAX_DEPTH = 8;
+
+export interface DissectionCounters {
+  pdus: number;
+  rows_dropped: number;
+  /** PDUs whose dissector threw: a defect of ours, never of the packet. */
+  failures: number;
+}
+
+/**
+ * Runs dissectors over one PDU at a time and holds the rows they emit until the consumers have read them.
+ * One a worker. The only `try` around a dissector is here.
+ */
+export class Dissection implements ConversationHost {
+  readonly rows: Row[] = [];
+  count = 0;
+  readonly identities: Identity[] = [];
+  readonly counters: DissectionCounters = { pdus: 0, rows_dropped: 0, failures: 0 };
+  /** The last error a dissector threw, and which; for the log and the quarantine. */
+  failed: { dissector: string; error: unknown } | null = null;
+
+  private readonly registry: Registry;
+  private readonly used: RecordType<any>[] = [];
+  private conversation!: Conversation;
+  private reader!: Reader;
+  private current = 0;
+  private depth = 0;
+  private head = 0;
+  private complete = true;
+  private readonly overflow = new Map<RecordType<any>, Row>();
+  private readonly emit = <F extends Fields>(type: RecordType<F>): RowOf<F> => this.newRow(type) as RowOf<F>;
+
+  constructor(registry: Registry) {
+    this.registry = registry;
+  }
+
+  /**
+   * Dissects the PDU between the reader's position and end. `complete`: all its bytes are there, so that reading past its end
+   * means that it is malformed; else it was truncated by the capture. Rows are in `rows[0..count)` until the next call.
+   */
+  run(index: number, r: Reader, conversation: Conversation, complete: boolean): void {
+    for (const type of this.used) type.used = 0;
+    this.used.length = 0;
+    this.count = 0;
+    this.identities.length = 0;
+    this.failed = null;
+    this.depth = 0;
+    this.complete = complete;
+    this.conversation = conversation;
+    conversation.host = this;
+    this.counters.pdus++;
+    try {
+      this.enter(index, r);
+    } catch (error) {
+      this.counters.failures++;
+      this.failed = { dissector: this.registry.dissectors[this.current].name, error };
+    }
+  }
+
+  private enter(index: number, r: Reader): void {
+    const { conversation } = this;
+    const dissector = this.registry.dissectors[index];
+    const outerReader = this.reader;
+    const outerIndex = this.current;
+    const outerHead = this.head;
+    const outerState = conversation.state;
+    this.reader = r;
+    this.current = index;
+    this.head = this.count;
+    this.depth++;
+    let state = conversation.states[index];
+    if (state === undefined) {
+      state = dissector.newState() ?? null;
+      conversation.states[index] = state;
+    }
+    conversation.state = state;
+    dissector.dissect(r, this.emit, conversation);
+    if (r.truncated) this.markCut();
+    this.depth--;
+    this.reader = outerReader;
+    this.current = outerIndex;
+    this.head = outerHead;
+    conversation.state = outerState;
+  }
+
+  private newRow(type: RecordType<any>): Row {
+    if (this.reader.truncated) this.markCut();
+    let row: Row;
+    if (this.count >= MAX_ROWS_PER_PDU) {
+      this.counters.rows_dropped++;
+      const spare = this.overflow.get(type);
+      row = spare ?? type.newRow();
+      if (!spare) this.overflow.set(type, row);
+    } else {
+      if (type.used === 0) this.used.push(type);
+      if (type.used === type.pool.length) type.pool.push(type.newRow());
+      row = type.pool[type.used++];
+      this.rows[this.count++] = row;
+    }
+    row.clear(this.reader.bytes);
+    row.dissector = this.current;
+    return row;
+  }
+
+  /** The reader ran out: the row being read says so, and the first row of its dissector, which stands for the PDU. */
+  private markCut(): void {
+    if (this.count === this.head) return;
+    const status = this.complete ? Status.malformed : Status.truncated;
+    const last = this.rows[this.count - 1];
+    const first = this.rows[this.head];
+    if (last.status === Status.ok) last.status = status;
+    if (first.status === Status.ok) first.status = status;
+  }
+
+  payload(r: Reader): boolean {
+    if (this.depth >= MAX_DEPTH || r.remaining <= 0) return false;
+    const { conversation, registry, current } = this;
+    const known = conversation.children[current];
+    if (known !== undefined && this.matches(known, r)) return this.enterChild(known, r);
+    for (const child of registry.childrenOf(current)) {
+      if (child !== known && this.matches(child, r)) {
+        conversation.children[current] = child;
+        return this.enterChild(child, r);
+      }
+    }
+    return false;
+  }
+
+  /** A child that runs out of bytes is cut itself; its parent read all it wanted. */
+  private enterChild(index: number, r: Reader): true {
+    const { truncated } = r;
+    this.enter(index, r);
+    r.truncated = truncated;
+    return true;
+  }
+
+  private matches(index: number, r: Reader): boolean {
+    const { position, end, truncated } = r;
+    const match = this.registry.dissectors[index].probe(r);
+    r.position = position;
+    r.end = end;
+    r.truncated = truncated;
+    return match !== Match.no;
+  }
+
+  anomaly(row: Row, name: string): void {
+    const bit = this.registry.anomalyNames[row.dissector].indexOf(name);
+    if (bit < 0) throw new Error(`${this.registry.dissectors[row.dissector].name} does not declare the anomaly ${name}`);
+    row.anomalies |= 1 << bit;
+  }
+
+  identify(identity: Identity): void {
+    this.identities.push(identity);
+  }
+}

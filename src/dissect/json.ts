@@ -1,0 +1,213 @@
+import { type Span, spanLength, spanStart } from './reader.ts';
+
+const HEX = '0123456789abcdef';
+const HEX_CODES = Uint8Array.from({ length: 16 }, (_, i) => HEX.charCodeAt(i));
+const COMMA = 44;
+
+/**
+ * Writes JSON straight into bytes: no object, no string a record. The buffer grows by doubling and is reused.
+ * Callers write members with a comma behind each, and `closeObject` takes the last comma back.
+ */
+export class JsonWriter {
+  bytes: Uint8Array;
+  position = 0;
+
+  constructor(bytes: Uint8Array = new Uint8Array(1 << 16)) {
+    this.bytes = bytes;
+  }
+
+  static constant(text: string): Uint8Array {
+    return new TextEncoder().encode(text);
+  }
+
+  /** Makes room for `size` more bytes. */
+  reserve(size: number): void {
+    if (this.position + size <= this.bytes.length) return;
+    const larger = new Uint8Array(Math.max(this.bytes.length * 2, this.position + size));
+    larger.set(this.bytes.subarray(0, this.position));
+    this.bytes = larger;
+  }
+
+  byte(value: number): void {
+    if (this.position === this.bytes.length) this.reserve(1);
+    this.bytes[this.position++] = value;
+  }
+
+  /** Bytes made by `JsonWriter.constant`. */
+  constant(text: Uint8Array): void {
+    const length = text.length;
+    this.reserve(length);
+    const { bytes } = this;
+    const start = this.position;
+    for (let i = 0; i < length; i++) bytes[start + i] = text[i];
+    this.position = start + length;
+  }
+
+  ascii(text: string): void {
+    this.reserve(text.length);
+    for (let i = 0; i < text.length; i++) this.bytes[this.position++] = text.charCodeAt(i);
+  }
+
+  /** A string value of any text, quoted. For rare places. */
+  string(text: string): void {
+    this.constant(JsonWriter.constant(JSON.stringify(text)));
+  }
+
+  /** Any number; NaN and the infinities, which JSON has not, become null. */
+  number(value: number): void {
+    if (value >= 0 && value <= 0xffffffff && Math.floor(value) === value) this.unsigned(value);
+    else if (Number.isFinite(value)) this.ascii(Object.is(value, -0) ? '-0' : String(value));
+    else this.ascii('null');
+  }
+
+  /** An integer from 0 to 2^32 - 1. */
+  unsigned(value: number): void {
+    this.reserve(10);
+    const { bytes } = this;
+    let rest = value;
+    let digits = 1;
+    for (let limit = 10; limit <= value; limit *= 10) digits++;
+    const start = this.position;
+    for (let at = start + digits - 1; at >= start; at--) {
+      const next = Math.floor(rest / 10);
+      bytes[at] = 48 + (rest - next * 10);
+      rest = next;
+    }
+    this.position = start + digits;
+  }
+
+  /** An unsigned integer with leading zeros, `digits` wide. */
+  padded(value: number, digits: number): void {
+    this.reserve(digits);
+    let rest = value;
+    for (let at = this.position + digits - 1; at >= this.position; at--) {
+      const next = Math.floor(rest / 10);
+      this.bytes[at] = 48 + (rest - next * 10);
+      rest = next;
+    }
+    this.position += digits;
+  }
+
+  numbers(values: Float64Array, count: number): void {
+    this.byte(91);
+    for (let i = 0; i < count; i++) {
+      if (i > 0) this.byte(COMMA);
+      this.number(values[i]);
+    }
+    this.byte(93);
+  }
+
+  hexByte(value: number): void {
+    this.bytes[this.position++] = HEX_CODES[value >> 4];
+    this.bytes[this.position++] = HEX_CODES[value & 15];
+  }
+
+  bytesSpan(source: Uint8Array, s: Span): void {
+    this.hex(source, spanStart(s), spanLength(s));
+  }
+
+  /** A byte string as quoted lower-case hex. */
+  hex(source: Uint8Array, start: number, length: number): void {
+    this.reserve(length * 2 + 2);
+    this.bytes[this.position++] = 34;
+    for (let i = 0; i < length; i++) this.hexByte(source[start + i]);
+    this.bytes[this.position++] = 34;
+  }
+
+  mac(source: Uint8Array, s: Span): void {
+    this.macAt(source, spanStart(s), spanLength(s));
+  }
+
+  macAt(source: Uint8Array, start: number, length = 6): void {
+    this.reserve(length * 3 + 2);
+    this.bytes[this.position++] = 34;
+    for (let i = 0; i < length; i++) {
+      if (i > 0) this.bytes[this.position++] = 58;
+      this.hexByte(source[start + i]);
+    }
+    this.bytes[this.position++] = 34;
+  }
+
+  /** A u32 as a quoted dotted quad. */
+  ipv4(value: number): void {
+    this.reserve(17);
+    this.bytes[this.position++] = 34;
+    for (let shift = 24; shift >= 0; shift -= 8) {
+      this.unsigned((value >>> shift) & 255);
+      if (shift > 0) this.bytes[this.position++] = 46;
+    }
+    this.bytes[this.position++] = 34;
+  }
+
+  /** 16 bytes as a quoted IPv6 address in RFC 5952 form. */
+  ipv6(source: Uint8Array, s: Span): void {
+    const start = spanStart(s);
+    if (spanLength(s) < 16) this.hex(source, start, spanLength(s));
+    else this.string(ipv6Text(source, start));
+  }
+
+  /** Milliseconds since the epoch as a quoted ISO 8601 time; null where no calendar date is. */
+  time_ms(value: number): void {
+    if (Math.abs(value) <= 8.64e15) this.string(new Date(value).toISOString());
+    else this.ascii('null');
+  }
+
+  /** Text of unknown encoding as a JSON string: valid UTF-8 is kept, anything else becomes U+FFFD. */
+  text(source: Uint8Array, s: Span): void {
+    const start = spanStart(s);
+    const length = spanLength(s);
+    this.reserve(length * 6 + 2);
+    const { bytes } = this;
+    bytes[this.position++] = 34;
+    for (let i = start; i < start + length; i++) {
+      const c = source[i];
+      if (c >= 0x80) return this.textSlowly(source, i, start + length);
+      this.textByte(c);
+    }
+    bytes[this.position++] = 34;
+  }
+
+  private textByte(c: number): void {
+    const { bytes } = this;
+    if (c === 34 || c === 92) {
+      bytes[this.position++] = 92;
+      bytes[this.position++] = c;
+    } else if (c < 0x20 || c === 0x7f) {
+      bytes[this.position++] = 92;
+      bytes[this.position++] = 117;
+      bytes[this.position++] = 48;
+      bytes[this.position++] = 48;
+      this.hexByte(c);
+    } else bytes[this.position++] = c;
+  }
+
+  /** The tail of a text from its first byte beyond ASCII. */
+  private textSlowly(source: Uint8Array, from: number, to: number): void {
+    const tail = JSON.stringify(new TextDecoder().decode(Uint8Array.from(source.subarray(from, to)))).slice(1);
+    this.constant(JsonWriter.constant(tail));
+  }
+
+  /** `}` in place of the last comma, or behind an opening brace. */
+  closeObject(): void {
+    if (this.bytes[this.position - 1] === COMMA) this.bytes[this.position - 1] = 125;
+    else this.byte(125);
+  }
+}
+
+/** RFC 5952: lower case, no leading zeros, the longest run of zero groups (two or more; the first of equals) as `::`. */
+export function ipv6Text(source: Uint8Array, start: number): string {
+  const groups: number[] = [];
+  for (let i = 0; i < 16; i += 2) groups.push((source[start + i] << 8) | source[start + i + 1]);
+  let best = -1;
+  let bestLength = 1;
+  for (let i = 0; i < 8; i++) {
+    let length = 0;
+    while (i + length < 8 && groups[i + length] === 0) length++;
+    if (length > bestLength) {
+      best = i;
+      bestLength = length;
+    }
+  }
+  const text = (part: number[]) => part.map((g) => g.toString(16)).join(':');
+  return best < 0 ? text(groups) : `${text(groups.slice(0, best))}::${text(groups.slice(best + bestLength))}`;
+}
