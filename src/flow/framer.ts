@@ -1,0 +1,360 @@
+import { Match } from '../dissect/dissector.ts';
+import { Reader } from '../dissect/reader.ts';
+import type { Registry } from '../dissect/registry.ts';
+import { type FlowState, RecognisedBy } from './flow-state.ts';
+import type { StreamBuffer } from './stream-buffer.ts';
+import type { StreamSink } from './tcp-order.ts';
+
+/** Takes whole PDUs (or, `complete` false, what there is of one). */
+export interface PduSink {
+  pdu(state: FlowState, direction: 0 | 1, r: Reader, complete: boolean): void;
+  /** Payload on a service's port that is not its protocol, or that nothing knows: said once a flow. */
+  unrecognised(state: FlowState, direction: 0 | 1): void;
+}
+
+export const FRAMER_LIMITS = {
+  /** Payloads of a flow that are tried against the probes before it is given up. */
+  attempts: 6,
+  /** Enough bytes for any probe; fewer are collected first. */
+  probe_bytes: 24,
+  /** Bytes searched in vain for a PDU before a recognised flow is given up. */
+  unsynchronised_bytes: 256 * 1024,
+};
+
+const ABANDONED = -2;
+const UNKNOWN = -1;
+
+/**
+ * Cuts streams and datagrams into PDUs and finds out whose they are. A PDU that lies whole in its segment is read in place; only
+ * one that straddles is copied. After a gap or an impossible size it looks for the next place where the size is in bounds and the
+ * probe agrees. A port is a hint: it decides which dissector is asked first, its probe decides.
+ */
+export class Framer implements StreamSink {
+  readonly counters = { resynchronisations: 0, bytes_passed_over: 0, abandoned: 0, unrecognised_flows: 0 };
+  private readonly registry: Registry;
+  private readonly sink: PduSink;
+  private readonly reader = new Reader();
+
+  constructor(registry: Registry, sink: PduSink) {
+    this.registry = registry;
+    this.sink = sink;
+  }
+
+  // ── streams ──
+
+  data(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number): void {
+    const stream = state.streams[direction];
+    let from = start;
+    if (stream.skip > 0) {
+      const passed = Math.min(stream.skip, end - from);
+      stream.skip -= passed;
+      from += passed;
+      if (from === end) return;
+    }
+    if (state.dissector === UNKNOWN) this.recogniseStream(state, direction, bytes, from, end);
+    else if (state.dissector >= 0 && !state.aside) this.cut(state, direction, stream, bytes, from, end);
+  }
+
+  gap(state: FlowState, direction: 0 | 1, size: number): void {
+    const stream = state.streams[direction];
+    if (stream.skip > 0) {
+      const passed = Math.min(stream.skip, size);
+      stream.skip -= passed;
+      if (passed === size) return;
+      size -= passed;
+    }
+    if (state.dissector < 0 || state.aside) {
+      stream.drop(stream.length);
+      stream.gap += size;
+      return;
+    }
+    let left = size;
+    if (stream.length > 0) {
+      // What there is of a PDU is shown as truncated; if the gap ends inside it, its end is known.
+      const pduSize = this.sizeAt(state, stream.bytes, 0, stream.length);
+      if (pduSize > stream.length) {
+        const rest = pduSize - stream.length;
+        this.give(state, direction, stream.bytes, 0, stream.length, false);
+        stream.skip = Math.max(0, rest - left);
+        left = Math.max(0, left - rest);
+      }
+      stream.drop(stream.length);
+    }
+    if (left > 0) {
+      stream.needs_sync = true;
+      stream.gap += left;
+    }
+  }
+
+  private cut(state: FlowState, direction: 0 | 1, stream: StreamBuffer, bytes: Uint8Array, start: number, end: number): void {
+    let from = start;
+    while (stream.length > 0) {
+      // The rest of a straddling PDU: copied up to its end, the others stay in place.
+      const size = this.sizeAt(state, stream.bytes, 0, stream.length);
+      const wanted = size > stream.length ? size - stream.length : size === 0 ? this.headerRest(state, stream) : 0;
+      const take = Math.min(wanted === 0 ? end - from : wanted, end - from);
+      stream.append(bytes, from, from + take);
+      from += take;
+      const used = this.cutAll(state, direction, stream, stream.bytes, 0, stream.length);
+      stream.drop(used);
+      if (from === end || state.aside || state.dissector < 0) return;
+      if (used === 0 && take === 0) return;
+    }
+    const used = this.cutAll(state, direction, stream, bytes, from, end);
+    if (used < end - from && state.dissector >= 0 && !state.aside) stream.append(bytes, from + used, end);
+  }
+
+  /** How many bytes more show the size of the PDU that waits in the buffer. */
+  private headerRest(state: FlowState, stream: StreamBuffer): number {
+    const { framing } = this.registry.dissectors[state.dissector];
+    return framing && stream.length < framing.headerSize ? framing.headerSize - stream.length : 1;
+  }
+
+  /**
+   * Gives every whole PDU in the bytes; returns how many bytes are done with. What is left begins a PDU that is not whole yet.
+   */
+  private cutAll(state: FlowState, direction: 0 | 1, stream: StreamBuffer, bytes: Uint8Array, start: number, end: number): number {
+    const framing = this.registry.dissectors[state.dissector].framing!;
+    let at = start;
+    // Right behind a gap a segment mostly begins a PDU; after an impossible size only a sure sign will do.
+    let trusted = true;
+    while (end - at >= framing.headerSize) {
+      if (stream.needs_sync) {
+        const found = this.synchronise(state, stream, bytes, at, end, trusted);
+        if (found < 0) return end - start;
+        at = found;
+      }
+      const size = this.sizeAt(state, bytes, at, end);
+      if (size === 0 && end - at < framing.maxSize) break;
+      if (size < framing.headerSize || size > framing.maxSize) {
+        stream.needs_sync = true;
+        trusted = false;
+        this.counters.resynchronisations++;
+        at++;
+        stream.gap++;
+        continue;
+      }
+      if (at + size > end) break;
+      this.give(state, direction, bytes, at, at + size, true);
+      stream.unsynchronised = 0;
+      if (state.aside) return end - start;
+      at += size;
+    }
+    return at - start;
+  }
+
+  /** The next place where a PDU may start: sizes in bounds, the probe agrees, and the PDU behind it, if there is one, too. -1: none. */
+  private synchronise(
+    state: FlowState,
+    stream: StreamBuffer,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    trusted: boolean,
+  ): number {
+    const dissector = this.registry.dissectors[state.dissector];
+    const { headerSize, maxSize } = dissector.framing!;
+    for (let at = start; end - at >= headerSize; at++) {
+      const size = this.sizeAt(state, bytes, at, end);
+      if (size < headerSize || size > maxSize) continue;
+      const match = this.probe(state.dissector, bytes, at, end);
+      if (match === Match.no || (match === Match.possible && !(trusted && at === start))) continue;
+      if (at + size + headerSize <= end) {
+        const following = this.sizeAt(state, bytes, at + size, end);
+        if (following < headerSize || following > maxSize) continue;
+      }
+      stream.needs_sync = false;
+      stream.gap += at - start;
+      this.counters.bytes_passed_over += at - start;
+      return at;
+    }
+    this.counters.bytes_passed_over += end - start;
+    stream.gap += end - start;
+    stream.unsynchronised += end - start;
+    if (stream.unsynchronised > FRAMER_LIMITS.unsynchronised_bytes) {
+      state.dissector = ABANDONED;
+      this.counters.abandoned++;
+    }
+    return -1;
+  }
+
+  private sizeAt(state: FlowState, bytes: Uint8Array, at: number, end: number): number {
+    const { framing } = this.registry.dissectors[state.dissector];
+    if (framing === undefined) return end - at;
+    if (end - at < framing.headerSize) return 0;
+    return framing.sizeOf(this.reader.reset(bytes, at, end), state.conversation);
+  }
+
+  private probe(dissector: number, bytes: Uint8Array, at: number, end: number): number {
+    return this.registry.dissectors[dissector].probe(this.reader.reset(bytes, at, end));
+  }
+
+  private give(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number, complete: boolean): void {
+    const stream = state.streams[direction];
+    const { conversation } = state;
+    conversation.gap_before = stream.gap > 0;
+    stream.gap = 0;
+    this.sink.pdu(state, direction, this.reader.reset(bytes, start, end), complete);
+  }
+
+  // ── recognition ──
+
+  private recogniseStream(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number): void {
+    const stream = state.streams[direction];
+    if (stream.length > 0) {
+      stream.append(bytes, start, Math.min(end, start + FRAMER_LIMITS.probe_bytes * 64));
+      if (this.recognise(state, stream.bytes, 0, stream.length)) {
+        const collected = stream.bytes;
+        const { length } = stream;
+        stream.bytes = new Uint8Array(new SharedArrayBuffer(0));
+        stream.length = 0;
+        this.recognised(state, direction);
+        this.cut(state, direction, stream, collected, 0, length);
+        const copied = Math.min(end, start + FRAMER_LIMITS.probe_bytes * 64);
+        if (copied < end) this.data(state, direction, bytes, copied, end);
+        return;
+      }
+    }
+    if (this.recognise(state, bytes, start, end)) {
+      stream.drop(stream.length);
+      this.recognised(state, direction);
+      this.cut(state, direction, stream, bytes, start, end);
+      return;
+    }
+    if (stream.length === 0) stream.append(bytes, start, Math.min(end, start + FRAMER_LIMITS.probe_bytes));
+    if (stream.length < FRAMER_LIMITS.probe_bytes) return;
+    stream.drop(stream.length);
+    this.notRecognised(state, direction);
+  }
+
+  private recognised(state: FlowState, direction: 0 | 1): void {
+    const { conversation } = state;
+    if (conversation.client_direction < 0 && state.recognised_by === RecognisedBy.port) {
+      const onDestination = this.isPortOf(state, conversation.is_stream, direction === 0 ? 1 : 0);
+      const onSource = this.isPortOf(state, conversation.is_stream, direction === 0 ? 0 : 1);
+      if (onDestination !== onSource) conversation.client_direction = onDestination ? direction : ((1 - direction) as 0 | 1);
+    }
+    // The other direction may stand in the middle of a PDU.
+    const other = state.streams[1 - direction];
+    if (other.length > 0) other.drop(other.length);
+    if (other.gap > 0) other.needs_sync = true;
+  }
+
+  /** Is the port at that end (0 the sender of direction 0) one that the recognised dissector names? */
+  private isPortOf(state: FlowState, is_tcp: boolean, end: 0 | 1): boolean {
+    return this.registry.onPort(is_tcp, state.ports[end]).includes(state.dissector);
+  }
+
+  private notRecognised(state: FlowState, direction: 0 | 1): void {
+    state.attempts++;
+    state.streams[direction].gap = 1;
+    if (state.attempts < FRAMER_LIMITS.attempts) return;
+    state.dissector = ABANDONED;
+    this.counters.unrecognised_flows++;
+    this.sink.unrecognised(state, direction);
+  }
+
+  /** Asks the dissectors of the ports, then all of the transport. */
+  private recognise(state: FlowState, bytes: Uint8Array, start: number, end: number): boolean {
+    const { registry } = this;
+    const is_tcp = state.conversation.is_stream;
+    for (let end_ = 1; end_ >= 0; end_--) {
+      for (const index of registry.onPort(is_tcp, state.ports[end_])) {
+        if (this.fits(index, bytes, start, end, state) && this.probe(index, bytes, start, end) !== Match.no)
+          return this.choose(state, index, RecognisedBy.port);
+      }
+    }
+    for (const index of registry.onTransport(is_tcp)) {
+      if (this.probe(index, bytes, start, end) !== Match.certain) continue;
+      if (this.fits(index, bytes, start, end, state) && this.chains(index, bytes, start, end, state))
+        return this.choose(state, index, RecognisedBy.probe);
+    }
+    return false;
+  }
+
+  private choose(state: FlowState, index: number, by: 1 | 2): true {
+    state.dissector = index;
+    state.recognised_by = by;
+    return true;
+  }
+
+  /** Is there a header, and is its size in bounds? */
+  private fits(index: number, bytes: Uint8Array, start: number, end: number, state: FlowState): boolean {
+    const { framing } = this.registry.dissectors[index];
+    if (framing === undefined) return true;
+    if (end - start < framing.headerSize) return false;
+    const size = framing.sizeOf(this.reader.reset(bytes, start, end), state.conversation);
+    return size === 0 || (size >= framing.headerSize && size <= framing.maxSize);
+  }
+
+  /** Off its port: the bytes must be PDU after PDU to their end (the last may be cut). */
+  private chains(index: number, bytes: Uint8Array, start: number, end: number, state: FlowState): boolean {
+    const { framing } = this.registry.dissectors[index];
+    if (framing === undefined) return true;
+    for (let at = start; end - at >= framing.headerSize; ) {
+      const size = framing.sizeOf(this.reader.reset(bytes, at, end), state.conversation);
+      if (size === 0) return true;
+      if (size < framing.headerSize || size > framing.maxSize) return false;
+      at += size;
+    }
+    return true;
+  }
+
+  // ── datagrams and layer-2 payloads ──
+
+  /** One datagram; `missing` bytes of it were on the wire and are not in the capture. */
+  datagram(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number, missing: number): void {
+    if (state.aside || state.dissector === ABANDONED) return;
+    if (state.dissector === UNKNOWN) {
+      if (!this.recognise(state, bytes, start, end)) {
+        this.notRecognised(state, direction);
+        return;
+      }
+      this.recognised(state, direction);
+    }
+    const dissector = this.registry.dissectors[state.dissector];
+    const { framing } = dissector;
+    if (framing === undefined) {
+      if (this.probe(state.dissector, bytes, start, end) !== Match.no) this.give(state, direction, bytes, start, end, missing === 0);
+      return;
+    }
+    for (let at = start; at < end && !state.aside; ) {
+      const size = this.sizeAt(state, bytes, at, end);
+      if (size < framing.headerSize || size > framing.maxSize) {
+        if (at === start && this.probe(state.dissector, bytes, at, end) === Match.no) return;
+        this.give(state, direction, bytes, at, end, missing === 0);
+        return;
+      }
+      this.give(state, direction, bytes, at, Math.min(at + size, end), at + size <= end || missing === 0);
+      at += size;
+    }
+  }
+
+  /** Payload that an EtherType announced. */
+  frame(state: FlowState, direction: 0 | 1, ethertype: number, bytes: Uint8Array, start: number, end: number, missing: number): void {
+    if (state.aside) return;
+    if (state.dissector === UNKNOWN) {
+      const index = this.registry.onEthertype(ethertype);
+      if (index < 0) {
+        state.dissector = ABANDONED;
+        return;
+      }
+      this.choose(state, index, RecognisedBy.port);
+    }
+    if (state.dissector >= 0 && this.probe(state.dissector, bytes, start, end) !== Match.no)
+      this.give(state, direction, bytes, start, end, missing === 0);
+  }
+
+  /** The flow ends with a PDU half there: shown as truncated. */
+  finish(state: FlowState): void {
+    for (let d = 0 as 0 | 1; ; d = 1) {
+      const stream = state.streams[d];
+      if (stream.length > 0 && state.dissector >= 0 && !state.aside) {
+        const size = this.sizeAt(state, stream.bytes, 0, stream.length);
+        if (size > stream.length) this.give(state, d, stream.bytes, 0, stream.length, false);
+        stream.drop(stream.length);
+      }
+      if (d === 1) return;
+    }
+  }
+}

@@ -1,0 +1,230 @@
+import type { Packet } from '../decode/packet.ts';
+import type { FlowState, HeldSegment, Stream } from './flow-state.ts';
+import { ACK, FIN, FIN_SEEN, type FlowTable, RESET, RST, SYN, SYNCED } from './flow-table.ts';
+
+/** Takes the bytes of a stream in order. */
+export interface StreamSink {
+  data(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number): void;
+  /** `size` bytes of the stream will not come. */
+  gap(state: FlowState, direction: 0 | 1, size: number): void;
+}
+
+export const TCP_LIMITS = {
+  /** Segments and bytes a direction may hold back for one that is missing; all directions of a shard together. */
+  held_segments: 64,
+  held_bytes: 256 * 1024,
+  held_bytes_all: 16 << 20,
+  /** A hole older than this (packet time) is not waited for. */
+  patience_ms: 1000,
+  /** Packets of the flow that a hole the receiver has acknowledged is still waited for: mirror ports reorder a little. */
+  patience_packets: 8,
+  /** A sequence number farther off than this is a stream begun anew, not a hole. */
+  window_bytes: 16 << 20,
+};
+
+/**
+ * Puts TCP segments in order. Of overlapping segments the first seen wins: what the receiver most likely took, and what a later
+ * copy cannot rewrite. A hole is reported, never waited for without bound: it is given up once the receiver has acknowledged it,
+ * the limits are reached, or its patience is over in packet time.
+ */
+export class TcpOrder {
+  readonly counters = {
+    retransmissions: 0,
+    overlaps: 0,
+    overlap_conflicts: 0,
+    out_of_order: 0,
+    keep_alives: 0,
+    gaps: 0,
+    gap_bytes: 0,
+    restarts: 0,
+    held_dropped: 0,
+  };
+  private readonly table: FlowTable;
+  private readonly sink: StreamSink;
+  private held_bytes = 0;
+
+  constructor(table: FlowTable, sink: StreamSink) {
+    this.table = table;
+    this.sink = sink;
+  }
+
+  /** One segment of the flow in `slot`. `state` is made by the caller when the flow first carries payload. */
+  receive(slot: number, direction: 0 | 1, p: Packet, state: FlowState | undefined): void {
+    const { flags, next_sequence } = this.table;
+    const at = slot * 2 + direction;
+    const { tcp_flags } = p;
+    if (tcp_flags & SYN) {
+      next_sequence[at] = p.tcp_sequence + 1;
+      flags[slot] |= SYNCED[direction];
+    }
+    const size = p.payload_end - p.payload + p.payload_missing;
+    if (state !== undefined) {
+      if (size > 0) {
+        const sequence = tcp_flags & SYN ? (p.tcp_sequence + 1) >>> 0 : p.tcp_sequence;
+        this.segment(slot, direction, sequence, p, state);
+      }
+      if (state.streams[0].held.length + state.streams[1].held.length > 0) this.judgeHoles(slot, direction, p, state);
+    } else if (size === 0 && (tcp_flags & (SYN | RST | FIN)) === 0 && (flags[slot] & SYNCED[direction]) === 0) {
+      next_sequence[at] = p.tcp_sequence;
+      flags[slot] |= SYNCED[direction];
+    }
+    if (tcp_flags & FIN) flags[slot] |= FIN_SEEN[direction];
+    if (tcp_flags & RST) flags[slot] |= RESET;
+  }
+
+  private segment(slot: number, direction: 0 | 1, sequence: number, p: Packet, state: FlowState): void {
+    const { flags, next_sequence } = this.table;
+    const at = slot * 2 + direction;
+    if ((flags[slot] & SYNCED[direction]) === 0) {
+      flags[slot] |= SYNCED[direction];
+      next_sequence[at] = sequence;
+    }
+    const ahead = (sequence - next_sequence[at]) | 0;
+    if (ahead === 0) {
+      this.deliver(at, direction, p.bytes, p.payload, p.payload_end, p.payload_missing, state);
+      const stream = state.streams[direction];
+      if (stream.held.length > 0) this.release(at, direction, state);
+      return;
+    }
+    const size = p.payload_end - p.payload + p.payload_missing;
+    if (ahead > TCP_LIMITS.window_bytes || ahead < -TCP_LIMITS.window_bytes) {
+      this.counters.restarts++;
+      this.forgetHeld(state.streams[direction]);
+      this.sink.gap(state, direction, TCP_LIMITS.window_bytes);
+      next_sequence[at] = sequence;
+      this.deliver(at, direction, p.bytes, p.payload, p.payload_end, p.payload_missing, state);
+    } else if (ahead < 0) {
+      const old = -ahead;
+      if (size <= old) {
+        if (size <= 1 && old === 1) this.counters.keep_alives++;
+        else this.counters.retransmissions++;
+        return;
+      }
+      this.counters.overlaps++;
+      const start = p.payload + old;
+      if (start <= p.payload_end) this.deliver(at, direction, p.bytes, start, p.payload_end, p.payload_missing, state);
+      else this.deliver(at, direction, p.bytes, p.payload_end, p.payload_end, size - old, state);
+      if (state.streams[direction].held.length > 0) this.release(at, direction, state);
+    } else {
+      this.counters.out_of_order++;
+      this.hold(at, direction, sequence, p, state);
+    }
+  }
+
+  private deliver(
+    at: number,
+    direction: 0 | 1,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    missing: number,
+    state: FlowState,
+  ): void {
+    const { next_sequence } = this.table;
+    next_sequence[at] = next_sequence[at] + (end - start) + missing;
+    if (end > start) this.sink.data(state, direction, bytes, start, end);
+    if (missing > 0) this.sink.gap(state, direction, missing);
+  }
+
+  /** Keeps a copy of a segment that came early, in sequence order. */
+  private hold(at: number, direction: 0 | 1, sequence: number, p: Packet, state: FlowState): void {
+    const stream = state.streams[direction];
+    const size = p.payload_end - p.payload;
+    if (this.held_bytes + size > TCP_LIMITS.held_bytes_all) {
+      this.counters.held_dropped++;
+      return;
+    }
+    const bytes = new Uint8Array(new SharedArrayBuffer(size));
+    bytes.set(p.bytes.subarray(p.payload, p.payload_end));
+    const segment: HeldSegment = { sequence, bytes, missing: p.payload_missing, time_ms: p.time_ms };
+    let i = stream.held.length;
+    while (i > 0 && ((stream.held[i - 1].sequence - sequence) | 0) > 0) i--;
+    const before = stream.held[i - 1];
+    if (before !== undefined && before.sequence === sequence && before.bytes.length >= size) {
+      this.counters.retransmissions++;
+      if (!startsWith(before.bytes, bytes)) this.counters.overlap_conflicts++;
+      return;
+    }
+    stream.held.splice(i, 0, segment);
+    stream.held_bytes += size;
+    this.held_bytes += size;
+    if (stream.held.length > TCP_LIMITS.held_segments || stream.held_bytes > TCP_LIMITS.held_bytes) this.giveUpHole(at, direction, state);
+  }
+
+  /** Delivers the held segments that have become next. */
+  private release(at: number, direction: 0 | 1, state: FlowState): void {
+    const stream = state.streams[direction];
+    const { next_sequence } = this.table;
+    while (stream.held.length > 0) {
+      const segment = stream.held[0];
+      const ahead = (segment.sequence - next_sequence[at]) | 0;
+      if (ahead > 0) return;
+      stream.held.shift();
+      stream.held_bytes -= segment.bytes.length;
+      this.held_bytes -= segment.bytes.length;
+      const old = -ahead;
+      const size = segment.bytes.length;
+      if (old >= size + segment.missing) {
+        this.counters.overlaps++;
+        continue;
+      }
+      if (old > 0) this.counters.overlaps++;
+      const start = old < size ? old : size;
+      const missing = old < size ? segment.missing : size + segment.missing - old;
+      this.deliver(at, direction, segment.bytes, start, size, missing, state);
+    }
+    stream.patience = -1;
+  }
+
+  private giveUpHole(at: number, direction: 0 | 1, state: FlowState): void {
+    const stream = state.streams[direction];
+    const { next_sequence } = this.table;
+    stream.patience = -1;
+    const size = (stream.held[0].sequence - next_sequence[at]) | 0;
+    if (size > 0) {
+      this.counters.gaps++;
+      this.counters.gap_bytes += size;
+      next_sequence[at] = stream.held[0].sequence;
+      this.sink.gap(state, direction, size);
+    }
+    this.release(at, direction, state);
+  }
+
+  /** After each packet of a flow with a hole: has the receiver acknowledged it, or has it lasted too long? */
+  private judgeHoles(slot: number, direction: 0 | 1, p: Packet, state: FlowState): void {
+    const { next_sequence } = this.table;
+    for (let d = 0 as 0 | 1; ; d = 1) {
+      const stream = state.streams[d];
+      if (stream.held.length > 0) {
+        const at = slot * 2 + d;
+        const acknowledged =
+          d !== direction && (p.tcp_flags & ACK) !== 0 && ((p.tcp_acknowledgment - next_sequence[at]) | 0) > 0;
+        if (acknowledged && stream.patience < 0) stream.patience = TCP_LIMITS.patience_packets;
+        else if (stream.patience > 0) stream.patience--;
+        const late = p.time_ms - stream.held[0].time_ms > TCP_LIMITS.patience_ms;
+        if (stream.patience === 0 || late) this.giveUpHole(at, d, state);
+      }
+      if (d === 1) return;
+    }
+  }
+
+  /** The flow ends: what is held is delivered, its holes reported. */
+  finish(slot: number, state: FlowState): void {
+    for (let d = 0 as 0 | 1; ; d = 1) {
+      while (state.streams[d].held.length > 0) this.giveUpHole(slot * 2 + d, d, state);
+      if (d === 1) return;
+    }
+  }
+
+  private forgetHeld(stream: Stream): void {
+    this.held_bytes -= stream.held_bytes;
+    stream.held.length = 0;
+    stream.held_bytes = 0;
+    stream.patience = -1;
+  }
+}
+
+function startsWith(whole: Uint8Array, part: Uint8Array): boolean {
+  for (let i = 0; i < part.length; i++) if (whole[i] !== part[i]) return false;
+  return true;
+}
