@@ -26,6 +26,50 @@ export const Decoded = {
 export type DecodedCode = (typeof Decoded)[keyof typeof Decoded];
 
 export const MAX_VLANS = 8;
+/** Tunnels in tunnels; a deeper nest is malformed. */
+export const MAX_TUNNELS = 8;
+
+/**
+ * What a packet may contain, in the order of the bits of `packet.layers` (bit n is the n-th name) and of the counters.
+ * The last one is no layer: it is what `malformed_layer` says of tags and tunnels nested too deep.
+ */
+export const LAYER_NAMES = [
+  'ethernet',
+  'cooked',
+  'loopback',
+  'raw_ip',
+  'llc',
+  'vlan',
+  'mpls',
+  'pppoe',
+  'vntag',
+  'hsr',
+  'prp',
+  'arp',
+  'other_ethertype',
+  'ipv4',
+  'ipv6',
+  'ipv6_extension',
+  'fragment',
+  'tcp',
+  'udp',
+  'icmp',
+  'igmp',
+  'other_transport',
+  'gre',
+  'erspan',
+  'vxlan',
+  'geneve',
+  'ip_in_ip',
+  'ethernet_in_ethernet',
+  'ipv4_checksum_error',
+  'transport_checksum_error',
+  'nesting',
+] as const;
+export type LayerName = (typeof LAYER_NAMES)[number];
+
+/** Numbers of the layers: `packet.layers & (1 << Layer.vlan)`. */
+export const Layer = Object.fromEntries(LAYER_NAMES.map((name, bit) => [name, bit])) as Readonly<Record<LayerName, number>>;
 
 /**
  * One packet, decoded: where each layer starts. Reused for every packet; offsets are into `bytes`, -1 where the layer is absent.
@@ -45,7 +89,10 @@ export class Packet {
   wire = 0;
   interface_ = 0;
 
-  /** Offsets of the MAC addresses (6 bytes) in `link_bytes`, which is the ring even where `bytes` is not. */
+  /**
+   * Offsets of the MAC addresses (6 bytes) in `link_bytes`, which is the ring even where `bytes` is not (but for a frame in a
+   * tunnel whose outer datagram came in fragments). `link_payload` is an offset in it, too.
+   */
   link_bytes: Uint8Array = this.bytes;
   mac_destination = -1;
   mac_source = -1;
@@ -86,4 +133,14 @@ export class Packet {
 
   /** How many tunnels lie around it. */
   tunnels = 0;
+  /**
+   * How many tunnels lie around the link layer described. Less than `tunnels` where a tunnel carries IP without a link layer: the
+   * MAC addresses are then those of the tunnel's ends and say nothing about `source` and `destination`.
+   */
+  link_tunnels = 0;
+
+  /** A bit for each layer seen, outer ones too: `1 << Layer.vlan`. */
+  layers = 0;
+  /** Where `Decoded.malformed` came from: a number of `Layer`; -1 else. */
+  malformed_layer = -1;
 }

@@ -1,0 +1,158 @@
+import { CAPTURED, INTERFACE, OFFSET, type PacketRing, WIRE } from '../capture/batch.ts';
+import { DecodeCounters } from './counters.ts';
+import { ethernet } from './ethernet.ts';
+import { Fragments, type FragmentsOptions } from './fragments.ts';
+import { Redundancy } from './hsr.ts';
+import { ip } from './ip.ts';
+import { ipv4 } from './ipv4.ts';
+import { ipv6 } from './ipv6.ts';
+import { malformed } from './layer.ts';
+import { linuxCooked, linuxCooked2, loopback } from './link-types.ts';
+import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
+
+export interface DecoderOptions extends FragmentsOptions {
+  /**
+   * `count` verifies the checksums of IPv4 headers, TCP and UDP and counts the wrong ones (`ipv4_checksum_error`,
+   * `transport_checksum_error`); no packet is refused for one, since packets captured on the machine that sends them have none yet.
+   */
+  verify_checksums?: 'off' | 'count';
+  /** How long after a frame its copy from the other network (HSR, PRP) is still a copy. IEC 62439-3 names 400 ms. */
+  duplicate_lifetime_ms?: number;
+}
+
+/**
+ * From link type to transport. Every shard decodes every packet in order, since only then it knows which are its own: state (fragments,
+ * redundant copies) is so the same in all shards, and what a shard owns it counts afterwards with `count`.
+ *
+ * Needs memory for the options' number of datagrams (64 KiB each) and nothing per packet.
+ */
+export class Decoder {
+  readonly ring: PacketRing;
+  readonly verify_checksums: boolean;
+  readonly fragments: Fragments;
+  readonly redundancy: Redundancy;
+  /** What `count` has counted: this shard's part of the packets. Add up over the shards. */
+  readonly counters = new DecodeCounters();
+
+  /** Of the packet being decoded: tags and shims so far, and whether the IPv6 header was a jumbogram's. */
+  shims = 0;
+  jumbogram = false;
+
+  constructor(ring: PacketRing, options: DecoderOptions = {}) {
+    this.ring = ring;
+    this.verify_checksums = options.verify_checksums === 'count';
+    this.fragments = new Fragments(options);
+    this.redundancy = new Redundancy(ring, options.duplicate_lifetime_ms);
+  }
+
+  /**
+   * What the tables that are the same in every shard have counted (fragments, copies). Take them from one shard only.
+   */
+  get sharedCounters(): Readonly<Record<string, number>> {
+    return { ...this.fragments.counters, ...this.redundancy.counters };
+  }
+
+  /**
+   * Decodes `frame`, which the ring must hold, into `packet`, all of whose fields are set. Frames must come in order, each once. What
+   * `packet` points at stays valid until the next call. Never throws, never reads beyond the captured bytes.
+   */
+  decode(frame: number, packet: Packet): DecodedCode {
+    const { ring } = this;
+    const { index } = ring;
+    const entry = ring.entry(frame);
+    const at = index[entry + OFFSET];
+    const captured = index[entry + CAPTURED];
+    let wire = index[entry + WIRE];
+    if (wire < captured) wire = captured;
+    const seconds = ring.seconds(entry);
+    const nanoseconds = ring.nanoseconds(entry);
+    const link = index[entry + INTERFACE];
+
+    packet.bytes = ring.bytes;
+    packet.frame = frame;
+    packet.seconds = seconds;
+    packet.nanoseconds = nanoseconds;
+    packet.time_ms = seconds * 1000 + nanoseconds / 1e6;
+    packet.captured = captured;
+    packet.wire = wire;
+    packet.interface_ = link >>> 16;
+    packet.link_bytes = ring.bytes;
+    packet.mac_destination = -1;
+    packet.mac_source = -1;
+    packet.vlan_count = 0;
+    packet.vlan = 0;
+    packet.ethertype = 0;
+    packet.link_payload = -1;
+    packet.link_payload_end = -1;
+    packet.ip_version = 0;
+    packet.network_offset = -1;
+    const { source, destination } = packet;
+    source[0] = 0;
+    source[1] = 0;
+    source[2] = 0;
+    source[3] = 0;
+    destination[0] = 0;
+    destination[1] = 0;
+    destination[2] = 0;
+    destination[3] = 0;
+    packet.ip_protocol = -1;
+    packet.reassembled = false;
+    packet.transport_offset = -1;
+    packet.source_port = 0;
+    packet.destination_port = 0;
+    packet.tcp_sequence = 0;
+    packet.tcp_acknowledgment = 0;
+    packet.tcp_flags = 0;
+    packet.tcp_window = 0;
+    packet.payload = -1;
+    packet.payload_end = -1;
+    packet.payload_missing = 0;
+    packet.tunnels = 0;
+    packet.link_tunnels = 0;
+    packet.layers = 0;
+    packet.malformed_layer = -1;
+    this.shims = 0;
+
+    if ((link & 0xffff) === 1) return ethernet(this, packet, at, at + captured, at + wire);
+    return this.otherLink(packet, link & 0xffff, at, at + captured, at + wire);
+  }
+
+  /** Counts a packet as decoded: to be called by the shard that owns it, before the next `decode`. */
+  count(packet: Packet, decoded: DecodedCode): void {
+    this.counters.count(packet, decoded);
+  }
+
+  private otherLink(packet: Packet, link_type: number, at: number, end: number, wire: number): DecodedCode {
+    switch (link_type) {
+      case 0:
+      case 108:
+        return loopback(this, packet, at, end, wire);
+      case 113:
+        return linuxCooked(this, packet, at, end, wire);
+      case 276:
+        return linuxCooked2(this, packet, at, end, wire);
+      case 12:
+      case 14:
+      case 101:
+        packet.layers |= 1 << Layer.raw_ip;
+        return ip(this, packet, Layer.raw_ip, at, end, wire);
+      case 228:
+        packet.layers |= 1 << Layer.raw_ip;
+        packet.ethertype = 0x0800;
+        packet.link_payload = at;
+        packet.link_payload_end = end;
+        return ipv4(this, packet, at, end, wire);
+      case 229:
+        packet.layers |= 1 << Layer.raw_ip;
+        packet.ethertype = 0x86dd;
+        packet.link_payload = at;
+        packet.link_payload_end = end;
+        return ipv6(this, packet, at, end, wire);
+      default:
+        // The capture side refuses what LINK_TYPES does not list.
+        return malformed(packet, Layer.nesting);
+    }
+  }
+}
+
+export { Decoded };
