@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { type ByteInput, GzipInput, openInput, PeekedInput, StreamInput } from './byte-input.ts';
 import { CaptureFileError } from './errors.ts';
 import { PcapFileSource, pcapByteOrder, pcapHeaderBytes, readPcapHeader, VARIANT_PEEK_BYTES } from './pcap-file.ts';
+import { checkPcapngHeader, isPcapng, PcapngFileSource, SECTION_HEADER_BYTES } from './pcapng-file.ts';
 import type { PacketSource } from './source.ts';
 
 export interface OpenOptions {
@@ -32,6 +33,10 @@ async function openInputAs(name: string, raw: ByteInput, options: OpenOptions): 
       magic = await input.peek(4);
     }
     if (pcapByteOrder(magic) !== null) return await openPcap(name, input, raw, options);
+    if (isPcapng(magic)) {
+      checkPcapngHeader(name, await input.peek(SECTION_HEADER_BYTES));
+      return new PcapngFileSource(name, input, options.read_bytes);
+    }
     throw notACapture(name, magic, input.fault);
   } catch (error) {
     input.close();

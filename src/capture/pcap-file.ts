@@ -1,10 +1,9 @@
 import type { BatchWriter } from './batch.ts';
 import { MAX_PACKET_BYTES } from './batch.ts';
-import type { PeekedInput } from './byte-input.ts';
+import type { ByteInput } from './byte-input.ts';
 import { CaptureFileError } from './errors.ts';
 import { isUnderstood, linkTypeName, UNDERSTOOD } from './link-types.ts';
-import { RingWindow } from './ring-window.ts';
-import type { PacketSource, SourceWarning } from './source.ts';
+import { WindowedSource } from './windowed-source.ts';
 
 const FILE_HEADER_BYTES = 24;
 /** How much of a file is looked at to tell the variants apart that share a magic number. */
@@ -156,60 +155,21 @@ function countOddities(view: DataView, format: PcapFormat, header_bytes: number,
   return oddities;
 }
 
-/** Packets of a classic pcap file. Read from a regular file it allocates nothing and waits for nothing. */
-export class PcapFileSource implements PacketSource {
-  readonly name: string;
-  readonly warnings: SourceWarning[] = [];
+/** Packets of a classic pcap file, indexed where they lie. Read from a regular file it allocates nothing and waits for nothing. */
+export class PcapFileSource extends WindowedSource {
   readonly format: PcapFormat;
-  private readonly input: PeekedInput;
-  private readonly window: RingWindow;
-  private ended = false;
-  /** Packets of which the captured length was above the length on the wire. */
-  private longer_than_wire = 0;
 
   /** The input is at the first record. `read_bytes`: see RingWindow. */
-  constructor(name: string, input: PeekedInput, format: PcapFormat, read_bytes?: number) {
-    this.name = name;
-    this.input = input;
+  constructor(name: string, input: ByteInput, format: PcapFormat, read_bytes?: number) {
+    super(name, input, format.first_record, read_bytes);
     this.format = format;
-    this.window = new RingWindow(input, format.first_record, read_bytes);
   }
 
-  get bytes_read(): number {
-    return this.input.bytes_read;
-  }
-  get bytes_total(): number | null {
-    return this.input.bytes_total;
+  protected override used(batch: BatchWriter): number {
+    return this.window.at - batch.start;
   }
 
-  fill(batch: BatchWriter): number | null | Promise<number | null> {
-    let to = batch.start;
-    while (!this.ended) {
-      const n = this.window.refill(batch, to);
-      if (typeof n !== 'number') return this.fillLater(batch, n);
-      this.index(batch);
-      if (n === 0 && !batch.full) this.finish();
-      if (batch.count > 0) return this.window.at - batch.start;
-      to = this.window.at;
-    }
-    return null;
-  }
-
-  private async fillLater(batch: BatchWriter, reading: Promise<number>): Promise<number | null> {
-    const n = await reading;
-    this.index(batch);
-    if (n === 0 && !batch.full) this.finish();
-    if (batch.count > 0) return this.window.at - batch.start;
-    return this.fill(batch);
-  }
-
-  close(): void {
-    this.ended = true;
-    this.input.close();
-  }
-
-  /** Adds the whole records in the window, as many as the batch takes. */
-  private index(batch: BatchWriter): void {
+  protected override index(batch: BatchWriter): void {
     const { window } = this;
     const { view, end } = window;
     const { little, link_type, record_header_bytes, length_order } = this.format;
@@ -226,60 +186,35 @@ export class PcapFileSource implements PacketSource {
       }
       if (captured > MAX_PACKET_BYTES) {
         window.at = p;
-        this.stop(`a record claims ${captured} captured bytes, more than the ${MAX_PACKET_BYTES} that a packet can have`);
+        this.distrust(`a record claims ${captured} captured bytes, more than the ${MAX_PACKET_BYTES} that a packet can have`);
         return;
       }
       const next = p + record_header_bytes + captured;
       if (next > end) break;
-      if (captured > wire) this.longer_than_wire++;
-      batch.add(
-        p + record_header_bytes,
-        captured,
-        wire,
-        view.getUint32(p, little),
-        view.getUint32(p + 4, little) * nanoseconds_a_unit,
-        0,
-        link_type,
-      );
+      if (captured > wire) {
+        wire = captured;
+        this.longer_than_wire++;
+      }
+      const seconds = view.getUint32(p, little);
+      const nanoseconds = view.getUint32(p + 4, little) * nanoseconds_a_unit;
+      batch.add(p + record_header_bytes, captured, wire, seconds, nanoseconds, 0, link_type);
       p = next;
     }
     window.at = p;
   }
 
-  /** The input has no more bytes: what is left in the window, if anything, is a record cut short. */
-  private finish(): void {
+  protected override cutShort(have: number): { message: string; offset: number } | null {
+    if (have === 0) return null;
     const { window, format } = this;
-    const have = window.end - window.at;
-    if (this.ended) return;
-    const fault = this.input.fault === null ? '' : ` (${this.input.fault})`;
-    if (have === 0) {
-      if (fault !== '') this.warn(`reading ended early${fault}; what was read before is kept`, window.offset);
-    } else if (have < format.record_header_bytes) {
-      const missing = format.record_header_bytes - have;
-      this.warn(
-        `cut short in a record header: ${missing} bytes of it are missing${fault}; what was read before is kept`,
-        window.offset,
-      );
-    } else {
-      const captured = window.view.getUint32(window.at + (format.length_order === 'wire_first' ? 12 : 8), format.little);
-      const missing = format.record_header_bytes + captured - have;
-      this.warn(
-        `cut short in a packet of ${captured} bytes: ${missing} are missing${fault}; what was read before is kept`,
-        window.offset,
-      );
+    const header_bytes = format.record_header_bytes;
+    if (have < header_bytes) {
+      return { message: `cut short in a record header: ${header_bytes - have} bytes of it are missing`, offset: window.offset };
     }
-    this.stop(null);
-  }
-
-  private stop(message: string | null): void {
-    if (message !== null)
-      this.warn(`${message}; what was read before is kept, nothing after it can be trusted`, this.window.offset);
-    if (this.longer_than_wire > 0)
-      this.warn(`${this.longer_than_wire} packets claim more captured bytes than there were on the wire`);
-    this.close();
-  }
-
-  private warn(message: string, offset?: number): void {
-    this.warnings.push({ source: this.name, message, ...(offset === undefined ? {} : { offset }) });
+    const first = window.view.getUint32(window.at + 8, format.little);
+    const second = window.view.getUint32(window.at + 12, format.little);
+    const captured =
+      format.length_order === 'captured_first' ? first : format.length_order === 'wire_first' ? second : Math.min(first, second);
+    const missing = header_bytes + captured - have;
+    return { message: `cut short in a packet of ${captured} bytes: ${missing} are missing`, offset: window.offset };
   }
 }
