@@ -1,4 +1,7 @@
 import type { AnyDissector } from '../src/dissect/index.ts';
+import modbus from './modbus/modbus.ts';
 
 /** What the sensor understands, one line a protocol. The order is the order of recognition: the surest signatures first. */
-export const dissectors: readonly AnyDissector[] = [];
+export const dissectors: readonly AnyDissector[] = [
+  modbus,
+];
