@@ -2,6 +2,4 @@ import type { AnyDissector } from '../src/dissect/index.ts';
 import modbus from './modbus/modbus.ts';
 
 /** What the sensor understands, one line a protocol. The order is the order of recognition: the surest signatures first. */
-export const dissectors: readonly AnyDissector[] = [
-  modbus,
-];
+export const dissectors: readonly AnyDissector[] = [modbus];
