@@ -15,6 +15,8 @@ export interface ByteInput {
   readonly fault: string | null;
   /** Reads at least 1 and at most end - start bytes into target from start; 0 at the end, and after a fault. */
   read(target: Buffer, start: number, end: number): number | Promise<number>;
+  /** Begins at the first byte again; false where that cannot be. */
+  rewind(): boolean;
   close(): void;
 }
 
@@ -41,6 +43,13 @@ export class FileInput implements ByteInput {
       this.fault = `reading failed: ${(error as Error).message}`;
       return 0;
     }
+  }
+
+  rewind(): boolean {
+    if (this.closed) return false;
+    this.bytes_read = 0;
+    this.fault = null;
+    return true;
   }
 
   close(): void {
@@ -104,6 +113,10 @@ export class StreamInput implements ByteInput {
     return this.read(target, start, end);
   }
 
+  rewind(): boolean {
+    return false;
+  }
+
   close(): void {
     this.ended = true;
     this.chunk = null;
@@ -118,27 +131,29 @@ const COMPRESSED_PIECE_BYTES = 16 << 10;
 const GUNZIP_CHUNK_BYTES = 256 << 10;
 
 /**
- * What gzip (RFC 1952), one member or several, makes of another input. Everything that came out before a fault is delivered.
+ * What gzip (RFC 1952), one member or several, makes of another input. Everything in front of a fault is delivered: zlib withholds
+ * what came out together with the fault, so the damaged piece is given to it once more, byte by byte.
  */
 export class GzipInput implements ByteInput {
   fault: string | null = null;
   private readonly inner: ByteInput;
-  private readonly gunzip = zlib.createGunzip({ chunkSize: GUNZIP_CHUNK_BYTES });
+  private gunzip: zlib.Gunzip;
   private readonly piece = Buffer.allocUnsafe(COMPRESSED_PIECE_BYTES);
   private readonly chunks: Buffer[] = [];
   private at = 0;
   private ended = false;
   private done: (() => void) | null = null;
+  /** Compressed bytes given to gzip before the piece it has now, and bytes that came out in all. */
+  private given = 0;
+  private piece_bytes = 0;
+  private delivered = 0;
+  /** The second attempt: from where it goes byte by byte, and how much of what comes out is known already. */
+  private careful_from = Number.POSITIVE_INFINITY;
+  private known = 0;
 
   constructor(inner: ByteInput) {
     this.inner = inner;
-    this.gunzip.on('data', (chunk: Buffer) => {
-      this.chunks.push(chunk);
-    });
-    this.gunzip.on('end', () => this.finish(null));
-    this.gunzip.on('error', (error: NodeJS.ErrnoException) =>
-      this.finish(error.code === 'Z_BUF_ERROR' ? 'the gzip data is cut short' : `the gzip data is damaged (${error.message})`),
-    );
+    this.gunzip = this.start();
   }
 
   get bytes_read(): number {
@@ -148,9 +163,39 @@ export class GzipInput implements ByteInput {
     return this.inner.bytes_total;
   }
 
+  private start(): zlib.Gunzip {
+    const gunzip = zlib.createGunzip({ chunkSize: GUNZIP_CHUNK_BYTES });
+    gunzip.on('data', (chunk: Buffer) => {
+      const rest = chunk.subarray(Math.min(this.known, chunk.length));
+      this.known -= chunk.length - rest.length;
+      this.delivered += rest.length;
+      if (rest.length > 0) this.chunks.push(rest);
+    });
+    gunzip.on('end', () => this.finish(this.inner.fault));
+    gunzip.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code === 'Z_BUF_ERROR') this.finish(this.inner.fault ?? 'the gzip data is cut short');
+      else if (this.piece_bytes > 1 && this.careful_from === Number.POSITIVE_INFINITY && this.inner.rewind()) this.startAgain();
+      else this.finish(`the gzip data is damaged: ${error.message}`);
+    });
+    return gunzip;
+  }
+
+  private startAgain(): void {
+    this.careful_from = this.given;
+    this.known = this.delivered;
+    this.given = 0;
+    this.piece_bytes = 0;
+    this.gunzip = this.start();
+    this.answered();
+  }
+
   private finish(fault: string | null): void {
-    if (!this.ended) this.fault = fault ?? this.inner.fault;
+    if (!this.ended) this.fault = fault;
     this.ended = true;
+    this.answered();
+  }
+
+  private answered(): void {
     this.done?.();
     this.done = null;
   }
@@ -173,26 +218,33 @@ export class GzipInput implements ByteInput {
   }
 
   private async readLater(target: Buffer, start: number, end: number): Promise<number> {
-    while (this.chunks.length === 0 && !this.ended) {
-      const n = await this.inner.read(this.piece, 0, this.piece.length);
-      await new Promise<void>((resolve) => {
-        this.done = resolve;
-        if (n === 0) this.gunzip.end();
-        else
-          this.gunzip.write(this.piece.subarray(0, n), () => {
-            this.done?.();
-            this.done = null;
-          });
-      });
-    }
+    while (this.chunks.length === 0 && !this.ended) await this.step();
     return this.chunks.length > 0 ? this.take(target, start, end) : 0;
+  }
+
+  /** Gives gzip one piece more, or tells it that there is none, and waits until it has dealt with that. */
+  private async step(): Promise<void> {
+    this.given += this.piece_bytes;
+    this.piece_bytes = 0;
+    const most = this.given >= this.careful_from ? 1 : Math.min(this.piece.length, this.careful_from - this.given);
+    const n = await this.inner.read(this.piece, 0, most);
+    if (this.ended) return;
+    this.piece_bytes = n;
+    await new Promise<void>((resolve) => {
+      this.done = resolve;
+      if (n === 0) this.gunzip.end();
+      else this.gunzip.write(this.piece.subarray(0, n), (error) => error ?? this.answered());
+    });
+  }
+
+  rewind(): boolean {
+    return false;
   }
 
   close(): void {
     this.ended = true;
     this.chunks.length = 0;
-    this.done?.();
-    this.done = null;
+    this.answered();
     this.gunzip.destroy();
     this.inner.close();
   }
@@ -246,6 +298,13 @@ export class PeekedInput implements ByteInput {
       return n;
     }
     return this.inner.read(target, start, end);
+  }
+
+  rewind(): boolean {
+    if (!this.inner.rewind()) return false;
+    this.head = Buffer.alloc(0);
+    this.at = 0;
+    return true;
   }
 
   close(): void {

@@ -16,15 +16,16 @@ export interface OpenOptions {
  */
 export async function openCaptureFile(path: string, options: OpenOptions = {}): Promise<PacketSource> {
   const name = path === '-' ? 'standard input' : path;
-  return openInputAs(name, openInput(path, name), options);
+  return openCaptureInput(openInput(path, name), name, options);
 }
 
 /** The same for a stream of bytes. */
 export async function openCaptureStream(stream: Readable, name: string, options: OpenOptions = {}): Promise<PacketSource> {
-  return openInputAs(name, new StreamInput(stream), options);
+  return openCaptureInput(new StreamInput(stream), name, options);
 }
 
-async function openInputAs(name: string, raw: ByteInput, options: OpenOptions): Promise<PacketSource> {
+/** The same for any other input, which is closed where this throws. */
+export async function openCaptureInput(raw: ByteInput, name: string, options: OpenOptions = {}): Promise<PacketSource> {
   let input = new PeekedInput(raw);
   try {
     let magic = await input.peek(4);
