@@ -2,8 +2,10 @@
 const WHAT_TO_DO = {
   store_locked: 'Another sensor is writing to this data directory. Stop it, or give this one a directory of its own (--data).',
   store_too_new: 'The database was written by a newer version of ot-sensor. Use that version, or another data directory.',
-  store_not_a_database: 'The file is not an ot-sensor database, or it is damaged. Move it away (or restore a backup) and start again.',
-  store_unwritable: 'The data directory cannot be written. Check that it exists, its owner and its permissions, and that it is not mounted read-only.',
+  store_not_a_database:
+    'The file is not an ot-sensor database, or it is damaged. Move it away (or restore a backup) and start again.',
+  store_unwritable:
+    'The data directory cannot be written. Check that it exists, its owner and its permissions, and that it is not mounted read-only.',
   store_full: 'No space is left for the database. Nothing already stored is damaged: free space on the volume and start again.',
   store_missing: 'There is no database in this directory yet. Replay a capture into it first: ot-sensor replay FILE --data DIR.',
   store_failed: 'The database could not carry out the request. The cause below is from SQLite or the operating system.',
@@ -49,7 +51,8 @@ function codeOf(code: string, message: string): StoreErrorCode {
   if (code === 'ENOSPC' || code === 'EDQUOT' || code.startsWith('SQLITE_FULL')) return 'store_full';
   if (code.startsWith('SQLITE_BUSY') || code.startsWith('SQLITE_LOCKED')) return 'store_locked';
   if (code.startsWith('SQLITE_NOTADB') || code.startsWith('SQLITE_CORRUPT')) return 'store_not_a_database';
-  if (code.startsWith('SQLITE_READONLY') || code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_PERM')) return 'store_unwritable';
+  if (code.startsWith('SQLITE_READONLY') || code.startsWith('SQLITE_CANTOPEN') || code.startsWith('SQLITE_PERM'))
+    return 'store_unwritable';
   if (['EACCES', 'EPERM', 'EROFS', 'ENOTDIR', 'EEXIST', 'ENOENT'].includes(code)) return 'store_unwritable';
   // better-sqlite3 reports a missing folder as a TypeError without a code.
   if (message.includes('directory does not exist')) return 'store_unwritable';

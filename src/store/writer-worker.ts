@@ -9,7 +9,9 @@ export type WriterMessage =
   | { do: 'close' };
 
 /** An error does not cross a thread whole: it comes as data, `StoreError.from(answer.error)` makes it again. */
-export type WriterAnswer = { ok: true; opened?: Opened } | { ok: false; error: { code: StoreErrorCode; message: string; what_to_do: string } };
+export type WriterAnswer =
+  | { ok: true; opened?: Opened }
+  | { ok: false; error: { code: StoreErrorCode; message: string; what_to_do: string } };
 
 let writer: Writer | null = null;
 

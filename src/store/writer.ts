@@ -180,7 +180,9 @@ function prepare(db: Database.Database): (changes: ChangeSet) => void {
   );
   const event = insert('events', 'capture_id frame time_ms kind device_id title details', '');
 
-  const resets = ['interfaces', 'addresses', 'attributes', 'parts'].map((table) => db.prepare(`DELETE FROM ${table} WHERE device_id = ?`));
+  const resets = ['interfaces', 'addresses', 'attributes', 'parts'].map((table) =>
+    db.prepare(`DELETE FROM ${table} WHERE device_id = ?`),
+  );
   const references = [
     ['connections', 'opener_device', 'opener_ip'],
     ['connections', 'responder_device', 'responder_ip'],
@@ -262,7 +264,8 @@ function prepare(db: Database.Database): (changes: ChangeSet) => void {
       const { ordinal, capture_id, frame, seconds, nanoseconds, captured, wire, link_type } = e;
       evidence.run(ordinal, capture_id, frame, seconds, nanoseconds, captured, wire, link_type, bytes, e.alert_key);
     }
-    for (const e of changes.events) event.run(e.capture_id, e.frame, e.time_ms, e.kind, e.device_id, e.title, JSON.stringify(e.details));
+    for (const e of changes.events)
+      event.run(e.capture_id, e.frame, e.time_ms, e.kind, e.device_id, e.title, JSON.stringify(e.details));
   });
   return (changes) => apply.immediate(changes);
 }

@@ -1,0 +1,85 @@
+import { ipv6Text } from '../dissect/json.ts';
+
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+
+/** A station's own address as text; '' for none, zero, group and broadcast addresses, which are nobody's. */
+export function stationMac(mac: Uint8Array | null | undefined): string {
+  if (!mac || mac.length !== 6 || mac[0] & 0x01) return '';
+  if ((mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) === 0) return '';
+  return `${HEX[mac[0]]}:${HEX[mac[1]]}:${HEX[mac[2]]}:${HEX[mac[3]]}:${HEX[mac[4]]}:${HEX[mac[5]]}`;
+}
+
+/** A host's address as text; '' for none, unspecified (0.0.0.0/8, ::), multicast and limited broadcast. */
+export function hostIp(ip: Uint8Array | null | undefined): string {
+  if (!ip) return '';
+  if (ip.length === 4) {
+    if (ip[0] === 0 || ip[0] >= 224) return '';
+    return `${ip[0]}.${ip[1]}.${ip[2]}.${ip[3]}`;
+  }
+  if (ip.length !== 16 || ip[0] === 0xff) return '';
+  let any = 0;
+  for (let i = 0; i < 16; i++) any |= ip[i];
+  return any === 0 ? '' : ipv6Text(ip, 0);
+}
+
+/** Any address as text, '' for none: what a conversation was with, even where that is no device. */
+export function anyMac(mac: Uint8Array | null | undefined): string {
+  return mac?.length === 6 ? Array.from(mac, (byte) => HEX[byte]).join(':') : '';
+}
+
+export function anyIp(ip: Uint8Array | null | undefined): string {
+  if (ip?.length === 4) return `${ip[0]}.${ip[1]}.${ip[2]}.${ip[3]}`;
+  return ip?.length === 16 ? ipv6Text(ip, 0) : '';
+}
+
+/** The VLAN stack as text. Identifier 0 is a priority tag and no VLAN: IEEE 802.1Q-2018, table 9-2. */
+export function segmentText(vlan: readonly number[] | null | undefined): string {
+  return !vlan || vlan.length === 0 ? '' : vlan.filter((id) => id !== 0).join('.');
+}
+
+export function macBytes(mac: string): Uint8Array {
+  return Uint8Array.from(mac.split(':'), (digits) => Number.parseInt(digits, 16));
+}
+
+const REDUNDANCY: readonly [prefix: string, name: string][] = [
+  ['00:00:5e:00:01:', 'VRRP group'], // RFC 5798, 7.3
+  ['00:00:5e:00:02:', 'VRRP group'],
+  ['00:00:0c:07:ac:', 'HSRP group'], // RFC 2281, 5.3
+  ['00:00:0c:9f:f', 'HSRP group'],
+  ['00:05:73:a0:0', 'HSRP group'],
+  ['00:07:b4:00:', 'GLBP group'],
+];
+
+/** The redundancy group whose virtual address this is, in words; '' for an ordinary one. Such an address moves between devices. */
+export function redundancyGroup(mac: string): string {
+  for (const [prefix, name] of REDUNDANCY) {
+    if (mac.startsWith(prefix)) return `${name} ${Number.parseInt(mac.slice(prefix.length).replaceAll(':', ''), 16)}`;
+  }
+  return '';
+}
+
+/** How far apart two addresses of one manufacturer are; Infinity where the first three bytes differ. */
+export function macDistance(one: string, other: string): number {
+  if (one.slice(0, 8) !== other.slice(0, 8)) return Number.POSITIVE_INFINITY;
+  const low = (mac: string) => Number.parseInt(mac.slice(9).replaceAll(':', ''), 16);
+  return Math.abs(low(one) - low(other));
+}
+
+/** The network an address most likely lies in: /24 of IPv4, /64 of IPv6; '' where it is link-local and says nothing. */
+export function network(ip: string): string {
+  if (!ip.includes(':')) return ip.startsWith('169.254.') ? '' : ip.slice(0, ip.lastIndexOf('.'));
+  if (/^fe[89ab]/.test(ip)) return '';
+  const [head, tail] = ip.split('::');
+  const groups = head === '' ? [] : head.split(':');
+  if (tail !== undefined) {
+    const behind = tail === '' ? [] : tail.split(':');
+    while (groups.length + behind.length < 8) groups.push('0');
+    groups.push(...behind);
+  }
+  return groups.slice(0, 4).join(':');
+}
+
+/** Not routed on the Internet: RFC 1918, RFC 6598, link-local, loopback. IPv4 only. */
+export function isPrivate(ip: string): boolean {
+  return /^(10|127)\.|^192\.168\.|^169\.254\.|^172\.(1[6-9]|2\d|3[01])\.|^100\.(6[4-9]|[7-9]\d|1[01]\d|12[0-7])\./.test(ip);
+}

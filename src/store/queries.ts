@@ -1,0 +1,490 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import type { ActivityRow, AddressRow, AttributeRow, ConnectionRow, DeviceRow, InterfaceRow, PartRow } from './change-set.ts';
+import { StoreError } from './errors.ts';
+import { checkVersion } from './migrations.ts';
+import { DATABASE_FILE } from './writer.ts';
+
+/** A page of rows. `next_cursor` is to be given as `cursor` for the next one; null at the end. */
+export interface Page<Row> {
+  rows: Row[];
+  next_cursor: number | null;
+}
+
+/** Common to all lists. `since_ms` ≤ last seen, first seen ≤ `until_ms`. `limit` 1 … 10,000, 100 where not given. */
+export interface Range {
+  since_ms?: number;
+  until_ms?: number;
+  limit?: number;
+  cursor?: number;
+}
+
+export interface DeviceFilter extends Range {
+  id?: number;
+  ip?: string;
+  mac?: string;
+  type?: string;
+  zone?: string;
+  purdue_level?: number;
+  /** Takes part in a conversation of this protocol. */
+  protocol?: string;
+  programming_station?: boolean;
+  /** Part of name, vendor, model, type, MAC, IP or any attribute's value; upper and lower case are one. */
+  text?: string;
+}
+
+export interface ConnectionFilter extends Range {
+  id?: number;
+  /** At either end. */
+  device?: number;
+  ip?: string;
+  mac?: string;
+  protocol?: string;
+  port?: number;
+  zone?: string;
+  text?: string;
+}
+
+export interface ActivityFilter extends Range {
+  connection?: number;
+  device?: number;
+  ip?: string;
+  mac?: string;
+  protocol?: string;
+  operation?: string;
+  unit?: number;
+  text?: string;
+}
+
+export interface AlertFilter extends Range {
+  id?: number;
+  device?: number;
+  ip?: string;
+  mac?: string;
+  protocol?: string;
+  operation?: string;
+  severity?: string | string[];
+  kind?: string | string[];
+  status?: string;
+  zone?: string;
+  technique?: string;
+  text?: string;
+}
+
+export interface EventFilter extends Range {
+  device?: number;
+  kind?: string | string[];
+  text?: string;
+}
+
+/** A device as it is read: flags are booleans, and what it is made of is counted. */
+export type StoredDevice = DeviceRow & { addresses: string[]; macs: string[]; parts: number };
+export type StoredConnection = ConnectionRow;
+export type StoredActivity = ActivityRow & {
+  opener_ip: string;
+  opener_mac: string;
+  opener_device: number | null;
+  responder_ip: string;
+  responder_mac: string;
+  responder_device: number | null;
+  server_port: number;
+};
+
+export interface StoredAlert {
+  id: number;
+  key: string;
+  kind: string;
+  severity: string;
+  title: string;
+  description: string;
+  source_mac: string;
+  source_ip: string;
+  source_port: number;
+  source_device: number | null;
+  source_zone: string;
+  destination_mac: string;
+  destination_ip: string;
+  destination_port: number;
+  destination_device: number | null;
+  destination_zone: string;
+  segment: string;
+  proto: string;
+  app_proto: string;
+  operation: string;
+  technique: string;
+  details: Record<string, unknown>;
+  count: number;
+  first_ms: number;
+  last_ms: number;
+  first_frame: number;
+  last_frame: number;
+  capture_id: number;
+  status: string;
+  /** Number of packets kept. */
+  evidence: number;
+}
+
+export interface StoredEvidence {
+  alert_id: number;
+  ordinal: number;
+  capture_id: number;
+  frame: number;
+  seconds: number;
+  nanoseconds: number;
+  captured: number;
+  wire: number;
+  link_type: number;
+  bytes: Buffer;
+}
+
+export interface StoredEvent {
+  id: number;
+  capture_id: number;
+  frame: number;
+  time_ms: number;
+  kind: string;
+  device_id: number | null;
+  title: string;
+  details: Record<string, unknown>;
+}
+
+export interface StoredCapture {
+  id: number;
+  source: string;
+  packets: number;
+  bytes: number;
+  first_ms: number | null;
+  last_ms: number | null;
+  finished: boolean;
+  counters: Record<string, number>;
+  warnings: string[];
+}
+
+/** What the inventory goes on from after a restart: `Inventory.load`. */
+export interface Snapshot {
+  next_device_id: number;
+  next_connection_id: number;
+  next_activity_id: number;
+  devices: DeviceRow[];
+  interfaces: InterfaceRow[];
+  addresses: AddressRow[];
+  attributes: AttributeRow[];
+  parts: PartRow[];
+  connections: ConnectionRow[];
+  activities: ActivityRow[];
+}
+
+const MAX_LIMIT = 10_000;
+const DEFAULT_LIMIT = 100;
+
+const DEVICE_FLAGS = ['programming_station', 'router', 'gateway'];
+
+/** WHERE, grown clause by clause; every value is bound, never written into the text. */
+class Where {
+  readonly clauses: string[] = [];
+  readonly values: unknown[] = [];
+
+  and(clause: string, ...values: unknown[]): this {
+    this.clauses.push(`(${clause})`);
+    this.values.push(...values);
+    return this;
+  }
+
+  /** Nothing where the value is not given; a list means any of it. */
+  equal(column: string, value: string | number | string[] | undefined): this {
+    if (value === undefined) return this;
+    if (!Array.isArray(value)) return this.and(`${column} = ?`, value);
+    return this.and(value.length ? `${column} IN (${value.map(() => '?').join(', ')})` : 'FALSE', ...value);
+  }
+
+  /** The text stands in one of the columns. `also`: a further clause that takes the pattern once. */
+  text(value: string | undefined, columns: string[], also = ''): this {
+    if (value === undefined || value === '') return this;
+    const pattern = `%${value.replace(/[\\%_]/g, '\\$&')}%`;
+    const clauses = columns.map((column) => `${column} LIKE ? ESCAPE '\\'`);
+    if (also) clauses.push(also);
+    return this.and(clauses.join(' OR '), ...clauses.map(() => pattern));
+  }
+
+  range(filter: Range, first = 'first_ms', last = 'last_ms'): this {
+    if (filter.since_ms !== undefined) this.and(`${last} >= ?`, filter.since_ms);
+    if (filter.until_ms !== undefined) this.and(`${first} <= ?`, filter.until_ms);
+    return this;
+  }
+
+  toString(): string {
+    return this.clauses.length ? `WHERE ${this.clauses.join(' AND ')}` : '';
+  }
+}
+
+/**
+ * Reads the database over a connection that cannot write; beside a running writer it sees whole change sets. All lists are in the order
+ * of their ids. Throws `StoreError`: `store_missing` where there is none, `store_too_new`, `store_not_a_database`.
+ */
+export class StoreReader {
+  readonly file: string;
+  readonly #db: Database.Database;
+  readonly #prepared = new Map<string, Database.Statement>();
+
+  constructor(directory: string) {
+    this.file = join(directory, DATABASE_FILE);
+    if (!existsSync(this.file)) throw new StoreError('store_missing', `there is no ${this.file}`);
+    let db: Database.Database | undefined;
+    try {
+      db = new Database(this.file, { readonly: true, fileMustExist: true });
+      if (checkVersion(db, this.file) === 0) throw new StoreError('store_missing', `${this.file} is empty`);
+    } catch (error) {
+      db?.close();
+      throw StoreError.of(error, this.file);
+    }
+    this.#db = db;
+  }
+
+  close(): void {
+    this.#prepared.clear();
+    this.#db.close();
+  }
+
+  devices(filter: DeviceFilter = {}): Page<StoredDevice> {
+    const where = new Where()
+      .and('merged_into IS NULL')
+      .equal('id', filter.id)
+      .equal('type', filter.type)
+      .equal('zone', filter.zone)
+      .equal('purdue_level', filter.purdue_level)
+      .range(filter)
+      .text(
+        filter.text,
+        ['name', 'vendor', 'model', 'type', 'mac', 'ip'],
+        `EXISTS (SELECT 1 FROM attributes a WHERE a.device_id = devices.id AND a.value LIKE ? ESCAPE '\\')`,
+      );
+    if (filter.ip !== undefined) where.and('id IN (SELECT device_id FROM addresses WHERE ip = ?)', filter.ip.toLowerCase());
+    if (filter.mac !== undefined) where.and('id IN (SELECT device_id FROM interfaces WHERE mac = ?)', macText(filter.mac));
+    if (filter.programming_station !== undefined) where.and('programming_station = ?', filter.programming_station ? 1 : 0);
+    if (filter.protocol !== undefined) {
+      where.and(
+        `id IN (SELECT opener_device FROM connections WHERE app_proto = ? UNION SELECT responder_device FROM connections WHERE app_proto = ?)`,
+        filter.protocol,
+        filter.protocol,
+      );
+    }
+    return this.#page<StoredDevice>(
+      `*, (SELECT json_group_array(DISTINCT ip) FROM addresses a WHERE a.device_id = devices.id AND a.current) AS addresses,
+       (SELECT json_group_array(DISTINCT mac) FROM interfaces i WHERE i.device_id = devices.id) AS macs,
+       (SELECT count(*) FROM parts p WHERE p.device_id = devices.id) AS parts`,
+      'devices',
+      where,
+      filter,
+      DEVICE_FLAGS,
+      ['addresses', 'macs'],
+    );
+  }
+
+  /** The device, or the one it was merged into; null where there is none of that id. */
+  device(id: number): StoredDevice | null {
+    const merged = this.#one<{ merged_into: number | null }>('SELECT merged_into FROM devices WHERE id = ?', id);
+    if (!merged) return null;
+    if (merged.merged_into !== null) return this.device(merged.merged_into);
+    return this.devices({ id }).rows[0] ?? null;
+  }
+
+  interfaces(device: number): InterfaceRow[] {
+    return this.#all<InterfaceRow>(
+      'SELECT * FROM interfaces WHERE device_id = ? ORDER BY first_ms, segment, mac',
+      [device],
+      ['router'],
+    );
+  }
+
+  /** All it ever had; `current` tells those it has now. */
+  addresses(device: number): AddressRow[] {
+    return this.#all<AddressRow>(
+      'SELECT * FROM addresses WHERE device_id = ? ORDER BY first_ms, ip, segment',
+      [device],
+      ['current'],
+    );
+  }
+
+  attributes(device: number): AttributeRow[] {
+    const order = 'ORDER BY part, attribute, preferred DESC, current DESC, last_ms DESC, app_proto, field, value';
+    return this.#all<AttributeRow>(`SELECT * FROM attributes WHERE device_id = ? ${order}`, [device], ['current', 'preferred']);
+  }
+
+  parts(device: number): PartRow[] {
+    return this.#all<PartRow>('SELECT * FROM parts WHERE device_id = ? ORDER BY kind, number, part', [device]);
+  }
+
+  connections(filter: ConnectionFilter = {}): Page<StoredConnection> {
+    const where = new Where()
+      .equal('id', filter.id)
+      .equal('app_proto', filter.protocol)
+      .equal('server_port', filter.port)
+      .range(filter)
+      .text(filter.text, ['app_proto', 'proto', 'opener_ip', 'opener_mac', 'responder_ip', 'responder_mac']);
+    this.#ends(where, 'opener', 'responder', filter);
+    if (filter.zone !== undefined) {
+      const zone = '(SELECT id FROM devices WHERE zone = ?)';
+      where.and(`opener_device IN ${zone} OR responder_device IN ${zone}`, filter.zone, filter.zone);
+    }
+    return this.#page<StoredConnection>('*', 'connections', where, filter, ['opener_certain']);
+  }
+
+  activities(filter: ActivityFilter = {}): Page<StoredActivity> {
+    const where = new Where()
+      .equal('connection_id', filter.connection)
+      .equal('activities.app_proto', filter.protocol)
+      .equal('operation', filter.operation)
+      .equal('unit', filter.unit)
+      .range(filter, 'activities.first_ms', 'activities.last_ms')
+      .text(filter.text, ['activities.app_proto', 'operation', 'target']);
+    this.#ends(where, 'opener', 'responder', filter);
+    return this.#page<StoredActivity>(
+      `activities.*, opener_ip, opener_mac, opener_device, responder_ip, responder_mac, responder_device, server_port`,
+      'activities',
+      where,
+      filter,
+      ['from_opener'],
+      [],
+      'JOIN connections ON connections.id = connection_id',
+    );
+  }
+
+  alerts(filter: AlertFilter = {}): Page<StoredAlert> {
+    const where = new Where()
+      .equal('id', filter.id)
+      .equal('kind', filter.kind)
+      .equal('severity', filter.severity)
+      .equal('status', filter.status)
+      .equal('app_proto', filter.protocol)
+      .equal('operation', filter.operation)
+      .equal('technique', filter.technique)
+      .range(filter)
+      .text(filter.text, ['title', 'description', 'details', 'source_ip', 'destination_ip', 'source_mac', 'destination_mac']);
+    this.#ends(where, 'source', 'destination', filter);
+    if (filter.zone !== undefined) where.and('source_zone = ? OR destination_zone = ?', filter.zone, filter.zone);
+    return this.#page<StoredAlert>(
+      '*, (SELECT count(*) FROM evidence e WHERE e.alert_id = alerts.id) AS evidence',
+      'alerts',
+      where,
+      filter,
+      [],
+      ['details'],
+    );
+  }
+
+  /** The packets behind an alert, in the order of capture. */
+  evidence(alert: number): StoredEvidence[] {
+    const order = 'ORDER BY seconds, nanoseconds, frame, ordinal';
+    return this.#all<StoredEvidence>(`SELECT * FROM evidence WHERE alert_id = ? ${order}`, [alert]);
+  }
+
+  events(filter: EventFilter = {}): Page<StoredEvent> {
+    const where = new Where()
+      .equal('device_id', filter.device)
+      .equal('kind', filter.kind)
+      .range(filter, 'time_ms', 'time_ms')
+      .text(filter.text, ['title', 'details']);
+    return this.#page<StoredEvent>('*', 'events', where, filter, [], ['details']);
+  }
+
+  captures(): StoredCapture[] {
+    return this.#all<StoredCapture>('SELECT * FROM captures ORDER BY id', [], ['finished'], ['counters', 'warnings']);
+  }
+
+  /** Rows of each table: devices (without merged ones), connections, activities, alerts, evidence, events, captures. */
+  totals(): Record<string, number> {
+    const totals: Record<string, number> = {};
+    for (const table of ['devices', 'connections', 'activities', 'alerts', 'evidence', 'events', 'captures']) {
+      const only = table === 'devices' ? 'WHERE merged_into IS NULL' : '';
+      totals[table] = this.#one<{ n: number }>(`SELECT count(*) AS n FROM ${table} ${only}`)!.n;
+    }
+    return totals;
+  }
+
+  /** In one read transaction: the state after one change set. */
+  snapshot(): Snapshot {
+    return this.#db.transaction(() => {
+      const next = (table: string) => this.#one<{ n: number }>(`SELECT coalesce(max(id), 0) + 1 AS n FROM ${table}`)!.n;
+      return {
+        next_device_id: next('devices'),
+        next_connection_id: next('connections'),
+        next_activity_id: next('activities'),
+        devices: this.#all<DeviceRow>('SELECT * FROM devices WHERE merged_into IS NULL ORDER BY id', [], DEVICE_FLAGS),
+        interfaces: this.#all<InterfaceRow>('SELECT * FROM interfaces ORDER BY device_id, first_ms', [], ['router']),
+        addresses: this.#all<AddressRow>('SELECT * FROM addresses ORDER BY device_id, first_ms', [], ['current']),
+        attributes: this.#all<AttributeRow>(
+          'SELECT * FROM attributes ORDER BY device_id, first_ms',
+          [],
+          ['current', 'preferred'],
+        ),
+        parts: this.#all<PartRow>('SELECT * FROM parts ORDER BY device_id, first_ms'),
+        connections: this.#all<ConnectionRow>('SELECT * FROM connections ORDER BY id', [], ['opener_certain']),
+        activities: this.#all<ActivityRow>('SELECT * FROM activities ORDER BY id', [], ['from_opener']),
+      };
+    })();
+  }
+
+  /** Clauses on either end of a conversation. */
+  #ends(where: Where, one: string, other: string, filter: { device?: number; ip?: string; mac?: string }): void {
+    const either = (column: string, value: string | number | undefined) => {
+      if (value !== undefined) where.and(`${one}_${column} = ? OR ${other}_${column} = ?`, value, value);
+    };
+    either('device', filter.device);
+    either('ip', filter.ip?.toLowerCase());
+    either('mac', filter.mac === undefined ? undefined : macText(filter.mac));
+  }
+
+  #page<Row>(
+    columns: string,
+    table: string,
+    where: Where,
+    range: Range,
+    flags: string[] = [],
+    json: string[] = [],
+    join = '',
+  ): Page<Row> {
+    if (range.cursor !== undefined) where.and(`${table}.id > ?`, range.cursor);
+    const limit = Math.min(MAX_LIMIT, Math.max(1, Math.floor(range.limit ?? DEFAULT_LIMIT)));
+    const sql = `SELECT ${columns} FROM ${table} ${join} ${where} ORDER BY ${table}.id LIMIT ?`;
+    // One more than asked for tells whether there is a next page.
+    const rows = this.#all<Row & { id: number }>(sql, [...where.values, limit + 1], flags, json);
+    const more = rows.length > limit;
+    if (more) rows.pop();
+    return { rows, next_cursor: more ? rows[rows.length - 1].id : null };
+  }
+
+  #statement(sql: string): Database.Statement {
+    let statement = this.#prepared.get(sql);
+    if (!statement) {
+      // Filters combine in many ways: the statements kept are bounded.
+      if (this.#prepared.size >= 64) this.#prepared.clear();
+      statement = this.#db.prepare(sql);
+      this.#prepared.set(sql, statement);
+    }
+    return statement;
+  }
+
+  #all<Row>(sql: string, values: unknown[] = [], flags: string[] = [], json: string[] = []): Row[] {
+    try {
+      const rows = this.#statement(sql).all(...values) as Record<string, unknown>[];
+      for (const row of rows) {
+        for (const name of flags) row[name] = row[name] !== 0;
+        for (const name of json) row[name] = JSON.parse(row[name] as string);
+      }
+      return rows as Row[];
+    } catch (error) {
+      throw StoreError.of(error, this.file);
+    }
+  }
+
+  #one<Row>(sql: string, ...values: unknown[]): Row | undefined {
+    return this.#all<Row>(sql, values)[0];
+  }
+}
+
+/** `00-11-22-AA-BB-CC`, `0011.22aa.bbcc` and the like as it is stored. */
+function macText(mac: string): string {
+  const digits = mac.toLowerCase().replace(/[^0-9a-f]/g, '');
+  return digits.length === 12 ? digits.replace(/..(?=.)/g, '$&:') : mac.toLowerCase();
+}
