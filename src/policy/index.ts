@@ -1,0 +1,7 @@
+/** Zones and conduits: a zone file becomes a checked model, the model becomes tables, and each conversation and PDU is judged by them. */
+export { checkPolicy, checkPolicyFile } from './check.ts';
+export type { Action, Conduit, PolicyModel } from './conduits.ts';
+export { type Fault, faultText, PolicyError } from './fault.ts';
+export { compilePolicy, type Explanation, type PairPolicy, type Policy, Reason, type ReasonName } from './match.ts';
+export { type PolicyFile, readPolicy } from './policy-file.ts';
+export { EXTERNAL, UNPLACED, type Zone } from './zones.ts';
