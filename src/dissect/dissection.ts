@@ -10,12 +10,12 @@ import type { Row } from './row.ts';
 export const MAX_ROWS_PER_PDU = 4096;
 const MAX_DEPTH = 8;
 
-export interface DissectionCounters {
+export type DissectionCounters = {
   pdus: number;
   rows_dropped: number;
   /** PDUs whose dissector threw: a defect of ours, never of the packet. */
   failures: number;
-}
+};
 
 /**
  * Runs dissectors over one PDU at a time and holds the rows they emit until the consumers have read them.

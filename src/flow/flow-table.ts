@@ -20,6 +20,10 @@ export const FROM_START = 128;
 export const DIRTY = 256;
 export const PAYLOAD_SEEN = 512;
 const IN_USE = 1024;
+/** The end has sent something, by direction. */
+export const SPOKEN = [2048, 4096] as const;
+/** Held against the zone policy as a whole, as nothing in it was recognised. */
+export const JUDGED = 8192;
 
 /** Conversations without IP, in the place of the IP protocol number. */
 export const PROTOCOL_ETHERNET = 0x100;

@@ -1,0 +1,57 @@
+import type { Command } from 'commander';
+import { dissectors } from '../../dissectors/index.ts';
+import { openCaptureFiles } from '../capture/replay.ts';
+import { runPipeline } from '../engine/pipeline.ts';
+import { RecordMerger } from '../engine/record-merger.ts';
+import { OperatingError } from '../errors.ts';
+import { integer, names } from './arguments.ts';
+import { Output } from './output.ts';
+import { Progress } from './progress.ts';
+
+interface DissectOptions {
+  protocol?: string[];
+  shards: number;
+}
+
+export function register(program: Command): void {
+  program
+    .command('dissect')
+    .description('write every record of the captures as JSON Lines')
+    .argument('<file...>', 'capture files (pcap, pcapng, gzip of either); - is standard input')
+    .option('-p, --protocol <a,b>', 'only records of these protocols', names)
+    .option('--shards <n>', 'worker threads', integer(1, 64), 1)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ ot-sensor dissect plant.pcap | jq 'select(.operation == "write")'
+  $ ot-sensor dissect --protocol modbus,s7comm a.pcap b.pcapng.gz
+  $ tcpdump -w - -i eth0 | ot-sensor dissect -`,
+    )
+    .action(dissect);
+}
+
+async function dissect(files: string[], { protocol, shards }: DissectOptions): Promise<void> {
+  for (const name of protocol ?? []) {
+    if (dissectors.some((dissector) => dissector.name === name)) continue;
+    const known = dissectors.map((dissector) => dissector.name).join(', ');
+    throw new OperatingError('usage', `there is no protocol "${name}"; known are ${known}`);
+  }
+  const source = await openCaptureFiles(files);
+  const output = new Output(process.stdout);
+  const merger = new RecordMerger();
+  const progress = new Progress(source);
+  try {
+    await runPipeline(
+      source,
+      { shards, output: 'records', protocols: protocol ?? null, policy: null, onProgress: () => progress.update() },
+      async (answers) => {
+        for (const { failures } of answers) for (const failure of failures) process.stderr.write(`ot-sensor: dissector failed: ${failure}\n`);
+        await output.write(merger.merge(answers.map((answer) => answer.records!)));
+      },
+    );
+  } finally {
+    progress.stop();
+  }
+  for (const { source: name, message } of source.warnings) process.stderr.write(`ot-sensor: ${name}: ${message}\n`);
+}

@@ -1,0 +1,24 @@
+import { CaptureFileError } from '../capture/errors.ts';
+import { OperatingError } from '../errors.ts';
+import { faultText, PolicyError } from '../policy/fault.ts';
+import { StoreError } from '../store/errors.ts';
+
+export const EXIT_FINDINGS = 1;
+export const EXIT_FAILURE = 2;
+
+/** Says what went wrong on standard error, and sets the exit code. A defect of ours shows its stack. */
+export function reportError(error: unknown): void {
+  process.exitCode = EXIT_FAILURE;
+  if (error instanceof PolicyError) {
+    for (const fault of error.faults) process.stderr.write(`${faultText(fault)}\n`);
+  } else if (error instanceof OperatingError || error instanceof CaptureFileError || error instanceof StoreError) {
+    process.stderr.write(`ot-sensor: ${error.message}\n`);
+  } else if (isSystemError(error)) {
+    process.stderr.write(`ot-sensor: ${error.message}\n`);
+  } else {
+    process.stderr.write(`ot-sensor: internal error, please report it: ${error instanceof Error ? error.stack : String(error)}\n`);
+  }
+}
+
+const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
+  error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string';

@@ -1,0 +1,134 @@
+import { ipv6Text, JsonWriter } from '../dissect/json.ts';
+import { OPERATION_NAMES, ROLE_NAMES, STATUS_NAMES } from '../dissect/operation.ts';
+import type { RecordType } from '../dissect/record.ts';
+import type { Registry } from '../dissect/registry.ts';
+import type { Row } from '../dissect/row.ts';
+import type { Packet } from '../decode/packet.ts';
+import { type FlowState, RECOGNISED_BY_NAMES, RecognisedBy } from '../flow/flow-state.ts';
+import { type FlowTable, PROTOCOL_ETHERNET } from '../flow/flow-table.ts';
+import { ipBytes, macBytes, protocolName } from './endpoint.ts';
+import type { FlowNotes } from './flow-notes.ts';
+
+const c = JsonWriter.constant;
+const FRAME = c('{"frame":');
+const TIMESTAMP = c(',"timestamp":"');
+const PDU_INDEX = c(',"pdu_index":');
+const ANOMALIES = c(',"anomalies":[');
+const FIELDS = c(',"fields":');
+const END = c('}\n');
+const STATUS = STATUS_NAMES.map((name) => c(`,"status":"${name}"`));
+const OPERATION = OPERATION_NAMES.map((name) => c(`,"operation":"${name}"`));
+const ROLE = ROLE_NAMES.map((name) => c(`,"role":"${name}"`));
+const RECOGNISED = RECOGNISED_BY_NAMES.map((name) => (name === '' ? c('') : c(`,"recognised_by":"${name}"`)));
+
+/** Writes rows as JSON Lines, each in the envelope that names its packet, ends and protocol. */
+export class EnvelopeWriter {
+  readonly out: JsonWriter;
+  private readonly registry: Registry;
+  private readonly table: FlowTable;
+  /** By dissector: one record type may serve several. */
+  private readonly names: Map<RecordType<any>, Uint8Array>[];
+  private second = -1;
+  private secondText: Uint8Array = c('');
+
+  constructor(registry: Registry, table: FlowTable, out = new JsonWriter(new Uint8Array(1 << 20))) {
+    this.registry = registry;
+    this.table = table;
+    this.out = out;
+    this.names = registry.dissectors.map(() => new Map());
+  }
+
+  line(slot: number, state: FlowState, notes: FlowNotes, p: Packet, row: Row): void {
+    const { out } = this;
+    const { direction } = state.conversation;
+    out.constant(FRAME);
+    out.number(p.frame);
+    out.constant(TIMESTAMP);
+    if (p.seconds !== this.second) this.setSecond(p.seconds);
+    out.constant(this.secondText);
+    out.padded(p.nanoseconds, 9);
+    out.byte(90);
+    out.byte(34);
+    const vlans = vlanKey(p);
+    if (notes.envelope_vlans !== vlans) {
+      notes.envelope[0] = notes.envelope[1] = null;
+      notes.envelope_vlans = vlans;
+    }
+    out.constant(notes.envelope[direction] ?? this.makeEnds(slot, direction, notes, p));
+    out.constant(this.names[row.dissector].get(row.type) ?? this.makeNames(row));
+    out.constant(PDU_INDEX);
+    out.unsigned(notes.pdu_index);
+    out.constant(STATUS[row.status]);
+    if (row.anomalies !== 0) this.anomalies(row);
+    out.constant(OPERATION[row.operation]);
+    out.constant(ROLE[state.conversation.sender]);
+    out.constant(RECOGNISED[row.dissector === state.dissector ? state.recognised_by : RecognisedBy.parent]);
+    out.constant(FIELDS);
+    row.writeFields(out);
+    out.constant(END);
+  }
+
+  private anomalies(row: Row): void {
+    const { out } = this;
+    const names = this.registry.anomalyNames[row.dissector];
+    out.constant(ANOMALIES);
+    for (let bit = 0; bit < names.length; bit++) {
+      if ((row.anomalies & (1 << bit)) === 0) continue;
+      out.byte(34);
+      out.ascii(names[bit]);
+      out.byte(34);
+      out.byte(44);
+    }
+    out.position--;
+    out.byte(93);
+  }
+
+  private setSecond(seconds: number): void {
+    this.second = seconds;
+    this.secondText = c(`${new Date(seconds * 1000).toISOString().replace(/\.\d+Z$/, '')}.`);
+  }
+
+  private makeNames(row: Row): Uint8Array {
+    const text = c(`,"app_proto":"${this.registry.dissectors[row.dissector].name}","record":"${row.type.name}"`);
+    this.names[row.dissector].set(row.type, text);
+    return text;
+  }
+
+  /** src_mac … proto: the same for all PDUs of a direction. */
+  private makeEnds(slot: number, direction: 0 | 1, notes: FlowNotes, p: Packet): Uint8Array {
+    const { table } = this;
+    const protocol = table.protocol(slot);
+    const other = (1 - direction) as 0 | 1;
+    const ends: Record<string, unknown> = {
+      src_mac: this.mac(slot, direction),
+      dest_mac: this.mac(slot, other),
+      vlan: p.vlan_count > 0 ? Array.from(p.vlans.subarray(0, p.vlan_count)) : undefined,
+    };
+    if (protocol !== PROTOCOL_ETHERNET) {
+      const ports = table.port(slot, 0) + table.port(slot, 1) > 0;
+      ends.src_ip = ipText(ipBytes(table.keyWords, table.addressAt(slot, direction)));
+      if (ports) ends.src_port = table.port(slot, direction);
+      ends.dest_ip = ipText(ipBytes(table.keyWords, table.addressAt(slot, other)));
+      if (ports) ends.dest_port = table.port(slot, other);
+    }
+    ends.proto = protocolName(protocol);
+    const text = c(`,${JSON.stringify(ends).slice(1, -1)}`);
+    notes.envelope[direction] = text;
+    return text;
+  }
+
+  private mac(slot: number, end: 0 | 1): string | undefined {
+    const at = slot * 2 + end;
+    const bytes = macBytes(this.table.mac_high[at], this.table.mac_low[at]);
+    return bytes.length === 0 ? undefined : macText(bytes);
+  }
+}
+
+function vlanKey(p: Packet): number {
+  let key = p.vlan_count;
+  for (let i = 0; i < p.vlan_count; i++) key = (key * 4099 + p.vlans[i]) % 0x1f_ffff_ffff;
+  return key;
+}
+
+export const macText = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join(':');
+export const ipText = (bytes: Uint8Array): string => (bytes.length === 4 ? bytes.join('.') : bytes.length === 16 ? ipv6Text(bytes, 0) : '');

@@ -1,0 +1,49 @@
+import type { OperationCode } from '../dissect/operation.ts';
+import type { PairPolicy } from '../policy/match.ts';
+
+/** Conversation × protocol × operation × target, as it is counted until the next flush. */
+export interface ActivityEntry {
+  dissector: number;
+  operation: OperationCode;
+  direction: 0 | 1;
+  role: number;
+  space: number;
+  unit: number;
+  first: number;
+  last: number;
+  count: number;
+  first_ms: number;
+  last_ms: number;
+}
+
+/** A finding of this flow that may repeat. */
+export interface OpenFinding {
+  key: string;
+  /** Repetitions since the last update. */
+  count: number;
+  last_frame: number;
+  last_ms: number;
+}
+
+export const NOTES_LIMITS = { activities: 128, findings: 256, identities: 512 };
+
+/** What the engine's consumers remember about a flow. */
+export class FlowNotes {
+  readonly activities: ActivityEntry[] = [];
+  /** The activity counted last: the next is mostly the same or the one after. */
+  last_activity = 0;
+  findings: Map<number, OpenFinding> | null = null;
+  identities: Map<string, string> | null = null;
+  pair: PairPolicy | null = null;
+  /** Packets that still belong to the last finding's evidence, and its key. */
+  follow_packets = 0;
+  follow_key = '';
+  /** Frame of the last PDU and its place in it. */
+  pdu_frame = 0;
+  pdu_index = 0;
+  /** Direction-wise: the envelope's constant part, and the VLAN stack it was made for. */
+  readonly envelope: [Uint8Array | null, Uint8Array | null] = [null, null];
+  envelope_vlans = -1;
+  /** Last IPv4 address each direction's sender named as its own in ARP. */
+  readonly arp_owner: [number, number] = [0, 0];
+}

@@ -1,0 +1,96 @@
+import type { Packet } from '../decode/packet.ts';
+import type { Dissection } from '../dissect/dissection.ts';
+import type { Registry } from '../dissect/registry.ts';
+import { type FlowState } from '../flow/flow-state.ts';
+import { type FlowTable, JUDGED, PROTOCOL_ETHERNET } from '../flow/flow-table.ts';
+import { compilePolicy, type Explanation, type PairPolicy, type Policy } from '../policy/index.ts';
+import type { PolicyModel } from '../policy/conduits.ts';
+import type { Findings } from './findings.ts';
+import type { FlowNotes } from './flow-notes.ts';
+
+const ARP = 0x0806;
+
+/** Holds conversations and their PDUs against the zone policy, in the shard, and raises what crosses without a conduit. */
+export class PolicyWatch {
+  readonly policy: Policy;
+  private readonly registry: Registry;
+  private readonly table: FlowTable;
+  private readonly findings: Findings;
+  /** Gives a flow its state, so that its finding can be remembered. */
+  private readonly stateOf: (slot: number) => FlowState;
+
+  constructor(model: PolicyModel, registry: Registry, table: FlowTable, findings: Findings, stateOf: (slot: number) => FlowState) {
+    this.policy = compilePolicy(model, registry);
+    this.registry = registry;
+    this.table = table;
+    this.findings = findings;
+    this.stateOf = stateOf;
+  }
+
+  /** The rows of one recognised PDU. */
+  rows(slot: number, state: FlowState, notes: FlowNotes, p: Packet, dissection: Dissection): void {
+    notes.pair ??= this.pairOf(slot);
+    const { pair } = notes;
+    if (pair.always_allow) return;
+    const { conversation } = state;
+    const protocol = this.table.protocol(slot);
+    const ip_protocol = protocol === PROTOCOL_ETHERNET ? -1 : protocol;
+    const port = state.ports[1] === 0 ? -1 : state.ports[1];
+    const verdict = pair.evaluate(dissection.rows, dissection.count, ip_protocol, port, conversation.sender, p.time_ms);
+    if (verdict === 0 || this.findings.repeats(notes, 'zone_crossing', verdict, p)) return;
+    const row = dissection.rows[this.policy.verdict_row];
+    const { name } = this.registry.dissectors[row.dissector];
+    this.raise(slot, notes, conversation.direction, name, verdict, p);
+  }
+
+  /** A conversation in which nothing was recognised (yet): judged once, when it is clear that nothing will be. */
+  conversation(slot: number, p: Packet): void {
+    const { table } = this;
+    if ((table.flags[slot] & JUDGED) !== 0) return;
+    table.flags[slot] |= JUDGED;
+    const protocol = table.protocol(slot);
+    if (protocol === PROTOCOL_ETHERNET && p.ethertype === ARP) return;
+    const pair = this.pairOf(slot);
+    if (pair.always_allow) return;
+    const state = table.states[slot];
+    const port = table.port(slot, 1);
+    const ip_protocol = protocol === PROTOCOL_ETHERNET ? -1 : protocol;
+    const verdict = pair.evaluateUnrecognised(ip_protocol, port === 0 ? -1 : port, state !== undefined, p.time_ms);
+    if (verdict === 0) return;
+    const notes = this.stateOf(slot).notes as FlowNotes;
+    this.raise(slot, notes, 0, '', verdict, p);
+  }
+
+  private raise(slot: number, notes: FlowNotes, direction: 0 | 1, app_proto: string, verdict: number, p: Packet): void {
+    const explanation = this.policy.explain(verdict);
+    this.findings.raise(slot, notes, 'zone_crossing', verdict, p, {
+      direction,
+      app_proto,
+      operation: explanation.operation ?? '',
+      details: details(explanation),
+    });
+  }
+
+  private pairOf(slot: number): PairPolicy {
+    return this.policy.pair(this.zoneOf(slot, 0), this.zoneOf(slot, 1));
+  }
+
+  private zoneOf(slot: number, end: 0 | 1): number {
+    const { table, policy } = this;
+    const at = slot * 2 + end;
+    const high = table.mac_high[at];
+    const low = table.mac_low[at];
+    const vlan = table.vlan(slot);
+    if (table.protocol(slot) === PROTOCOL_ETHERNET) return policy.zoneOfMac(vlan, high, low);
+    const words = table.keyWords;
+    const w = table.addressAt(slot, end);
+    return policy.zoneOfAddress(words[w], words[w + 1], words[w + 2], words[w + 3], vlan, high, low);
+  }
+}
+
+function details({ from, to, protocol, operation, reason, conduit, text }: Explanation): Record<string, string> {
+  const what = operation === null ? protocol : `${protocol} ${operation}`;
+  const found: Record<string, string> = { from_zone: from, to_zone: to, what, why: reason, reason: text, key: `${reason} ${conduit ?? ''}` };
+  if (conduit !== null) found.nearest_conduit = conduit;
+  return found;
+}

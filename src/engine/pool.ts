@@ -1,0 +1,31 @@
+import { Piscina } from 'piscina';
+import type { RingBuffers } from '../capture/batch.ts';
+import type { ShardOptions } from './shard.ts';
+import type { BatchAnswer, BatchTask, ShardStart } from './worker.ts';
+
+/**
+ * The shards' threads: a piscina pool of exactly one thread a shard, because a flow needs one worker that sees its packets in
+ * order, and a pool's queue is that order.
+ */
+export class ShardPool {
+  readonly shards: number;
+  private readonly pools: Piscina<BatchTask, BatchAnswer>[];
+
+  constructor(shards: number, buffers: RingBuffers, options: Omit<ShardOptions, 'shard' | 'shards'>) {
+    this.shards = shards;
+    const filename = new URL('./worker.js', import.meta.url).href;
+    this.pools = Array.from({ length: shards }, (_, shard) => {
+      const workerData: ShardStart = { buffers, options: { ...options, shard, shards } };
+      return new Piscina({ filename, minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2, workerData });
+    });
+  }
+
+  /** Gives the batch to every shard; each takes its own packets. Batches are worked through in the order of the calls. */
+  run(task: BatchTask): Promise<BatchAnswer[]> {
+    return Promise.all(this.pools.map((pool) => pool.run(task)));
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.pools.map((pool) => pool.close()));
+  }
+}

@@ -1,0 +1,422 @@
+import { type BatchRange, PacketRing, PREVIOUS, type RingBuffers } from '../capture/batch.ts';
+import { Decoder } from '../decode/decode.ts';
+import { Decoded, Packet } from '../decode/packet.ts';
+import { Dissection } from '../dissect/dissection.ts';
+import type { Reader } from '../dissect/reader.ts';
+import type { Registry } from '../dissect/registry.ts';
+import { FlowState, RECOGNISED_BY_NAMES } from '../flow/flow-state.ts';
+import {
+  DIRTY,
+  FIN,
+  FIN_SEEN,
+  type FlowLimits,
+  FlowTable,
+  FROM_START,
+  OPENER_CERTAIN,
+  PAYLOAD_SEEN,
+  PROTOCOL_ETHERNET,
+  RESET,
+  RST,
+  SPOKEN,
+  shardOf,
+} from '../flow/flow-table.ts';
+import { Framer, type PduSink } from '../flow/framer.ts';
+import { TcpOrder } from '../flow/tcp-order.ts';
+import type { PolicyModel } from '../policy/conduits.ts';
+import { flowEndpoint, ipBytes, macBytes, protocolName, vlanList } from './endpoint.ts';
+import { FactLog } from './fact-log.ts';
+import { FactsConsumer } from './facts-consumer.ts';
+import { Findings } from './findings.ts';
+import { FlowNotes } from './flow-notes.ts';
+import { PolicyWatch } from './policy-watch.ts';
+import { RecordsConsumer } from './records-consumer.ts';
+import type { RowConsumer } from './row-consumer.ts';
+
+export interface ShardOptions {
+  shard: number;
+  shards: number;
+  /** What comes out: facts and findings, or every record as JSON Lines. */
+  output: 'facts' | 'records';
+  /** Names of the dissectors whose records are wanted; null: all. */
+  protocols: string[] | null;
+  policy: PolicyModel | null;
+  flow_limits?: Partial<FlowLimits>;
+  verify_checksums?: boolean;
+}
+
+const ARP = 0x0806;
+const TCP = 6;
+const UDP = 17;
+
+/**
+ * One shard of the engine, without threads: packets in, rows, facts and findings out. A packet's way is read top to bottom in
+ * `process` and `packet`: decode, flow, evidence link, stream or datagram, PDU, consumers.
+ */
+export class Shard implements PduSink {
+  readonly table: FlowTable;
+  readonly decoder: Decoder;
+  readonly facts = new FactLog();
+  readonly findings: Findings;
+  readonly records: RecordsConsumer | null;
+  readonly counters = { unhandled_failures: 0 };
+  /** The last failures of dissectors, for the log. */
+  readonly failures: string[] = [];
+  private readonly options: ShardOptions;
+  private readonly ring: PacketRing;
+  private readonly registry: Registry;
+  private readonly packet_ = new Packet();
+  private readonly dissection: Dissection;
+  private readonly framer: Framer;
+  private readonly tcp: TcpOrder;
+  private readonly policy: PolicyWatch | null;
+  private readonly factsConsumer: FactsConsumer | null;
+  private readonly consumer: RowConsumer;
+  private dirty: number[] = [];
+  private slot = -1;
+
+  constructor(buffers: RingBuffers, registry: Registry, options: ShardOptions) {
+    this.options = options;
+    this.registry = registry;
+    this.ring = new PacketRing(buffers);
+    this.decoder = new Decoder(this.ring, { verify_checksums: options.verify_checksums ? 'count' : 'off' });
+    this.table = new FlowTable((is_tcp, port) => registry.onPort(is_tcp, port).length > 0, options.flow_limits);
+    this.table.onEnd = (slot) => this.ended(slot);
+    this.dissection = new Dissection(registry);
+    this.framer = new Framer(registry, this);
+    this.tcp = new TcpOrder(this.table, this.framer);
+    this.findings = new Findings(this.table, this.facts);
+    this.policy = options.policy && new PolicyWatch(options.policy, registry, this.table, this.findings, (slot) => this.stateOf(slot));
+    if (options.output === 'records') {
+      const wanted = options.protocols && options.protocols.map((name) => registry.indexOf(name));
+      this.records = new RecordsConsumer(registry, this.table, wanted);
+      this.consumer = this.records;
+      this.factsConsumer = null;
+    } else {
+      this.records = null;
+      this.factsConsumer = new FactsConsumer(registry, this.table, this.facts, this.findings, this.policy);
+      this.consumer = this.factsConsumer;
+    }
+  }
+
+  /** Works through a batch. What it found is in `facts` (or `records`) afterwards. */
+  process(range: BatchRange): void {
+    const { decoder, packet_: p } = this;
+    const { shards, shard } = this.options;
+    const end = range.first_frame + range.count;
+    for (let frame = range.first_frame; frame < end; frame++) {
+      const decoded = decoder.decode(frame, p);
+      if (shards > 1 && shardOf(p, shards) !== shard) continue;
+      decoder.count(p, decoded);
+      if (decoded === Decoded.ok) this.packet(p);
+    }
+    this.findings.flush();
+  }
+
+  private packet(p: Packet): void {
+    const { table } = this;
+    table.find(p);
+    const { slot, direction } = table;
+    this.slot = slot;
+    const sender = slot * 2 + direction;
+    if (table.is_new) this.opened(slot, direction, p);
+    this.link(slot, p);
+    table.packets[sender]++;
+    table.bytes[sender] += p.wire;
+    table.last_ms[slot] = p.time_ms;
+    this.senderMac(slot, direction, p);
+    if ((table.flags[slot] & DIRTY) === 0) {
+      table.flags[slot] |= DIRTY;
+      this.dirty.push(slot);
+    }
+    let state = table.states[slot];
+    if (state !== undefined) {
+      const notes = state.notes as FlowNotes;
+      if (notes.follow_packets > 0) this.findings.follow(notes, p);
+    }
+    const has_payload = p.payload_end - p.payload + p.payload_missing > 0;
+    switch (p.ip_protocol) {
+      case TCP:
+        if (state === undefined && has_payload) state = this.newState(slot, true);
+        this.tcp.receive(slot, direction, p, state);
+        if ((p.tcp_flags & (RST | FIN)) !== 0) this.closing(slot, p);
+        break;
+      case UDP:
+        if (!has_payload) break;
+        state ??= this.newState(slot, false);
+        this.framer.datagram(state, direction, p.bytes, p.payload, p.payload_end, p.payload_missing);
+        break;
+      default:
+        if (p.ip_version !== 0) this.policy?.conversation(slot, p);
+        else if (p.link_payload >= 0) this.linkPayload(slot, direction, p, state);
+    }
+  }
+
+  private linkPayload(slot: number, direction: 0 | 1, p: Packet, known: FlowState | undefined): void {
+    const state = known ?? this.newState(slot, false);
+    if (p.ethertype === ARP) this.arpOwner(direction, state, p);
+    this.framer.frame(state, direction, p.ethertype, p.bytes, p.link_payload, p.link_payload_end, p.wire - p.captured);
+  }
+
+  private opened(slot: number, direction: 0 | 1, p: Packet): void {
+    const { table } = this;
+    const receiver = slot * 2 + 1 - direction;
+    if (p.mac_destination >= 0) {
+      const b = p.link_bytes;
+      const d = p.mac_destination;
+      table.mac_high[receiver] = (b[d] << 8) | b[d + 1];
+      table.mac_low[receiver] = (b[d + 2] << 24) | (b[d + 3] << 16) | (b[d + 4] << 8) | b[d + 5];
+    }
+    const sender = slot * 2 + direction;
+    if (p.mac_source >= 0) {
+      const b = p.link_bytes;
+      const s = p.mac_source;
+      table.mac_high[sender] = (b[s] << 8) | b[s + 1];
+      table.mac_low[sender] = (b[s + 2] << 24) | (b[s + 3] << 16) | (b[s + 4] << 8) | b[s + 5];
+    }
+    if (this.factsConsumer === null) return;
+    this.facts.add({
+      frame: p.frame,
+      time_ms: p.time_ms,
+      flow_opened: {
+        flow_id: table.id[slot],
+        opener: flowEndpoint(table, slot, 0),
+        responder: flowEndpoint(table, slot, 1),
+        vlan: vlanList(p),
+        proto: p.ethertype === ARP && p.ip_version === 0 ? 'arp' : protocolName(table.protocol(slot)),
+        opener_certain: (table.flags[slot] & OPENER_CERTAIN) !== 0,
+        ethertype: p.ip_version === 0 ? p.ethertype : 0,
+      },
+    });
+  }
+
+  /** Links the packet to the one before it in its flow: the way back that evidence goes. */
+  private link(slot: number, p: Packet): void {
+    const { table, ring } = this;
+    const { frame } = p;
+    let last = table.last_frame[slot];
+    if (p.reassembled) {
+      const { fragmentFrames: frames, fragmentFrameCount } = this.decoder.fragments;
+      for (let i = 0; i < fragmentFrameCount; i++) {
+        if (frames[i] === frame) continue;
+        ring.index[ring.entry(frames[i]) + PREVIOUS] = last === 0 || last >= frames[i] ? 0 : frames[i] - last;
+        last = frames[i];
+      }
+    }
+    ring.index[ring.entry(frame) + PREVIOUS] = last === 0 ? 0 : frame - last;
+    table.last_frame[slot] = frame;
+    const early = slot * 2;
+    if (table.early_frames[early] === 0) {
+      if (frame !== table.id[slot]) table.early_frames[early] = frame;
+    } else if (table.early_frames[early + 1] === 0) table.early_frames[early + 1] = frame;
+  }
+
+  /** Keeps the sender's MAC address; a new one, and the first, are facts. */
+  private senderMac(slot: number, direction: 0 | 1, p: Packet): void {
+    const s = p.mac_source;
+    if (s < 0) return;
+    const { table } = this;
+    const b = p.link_bytes;
+    const at = slot * 2 + direction;
+    const high = (b[s] << 8) | b[s + 1];
+    const low = ((b[s + 2] << 24) | (b[s + 3] << 16) | (b[s + 4] << 8) | b[s + 5]) >>> 0;
+    const spoken = SPOKEN[direction];
+    if ((table.flags[slot] & spoken) !== 0 && table.mac_low[at] === low && table.mac_high[at] === high) return;
+    table.flags[slot] |= spoken;
+    table.mac_high[at] = high;
+    table.mac_low[at] = low;
+    const state = table.states[slot];
+    if (state !== undefined) (state.notes as FlowNotes).envelope[0] = (state.notes as FlowNotes).envelope[1] = null;
+    if (this.factsConsumer === null || (p.ethertype === ARP && p.ip_version === 0)) return;
+    this.facts.add({
+      frame: p.frame,
+      time_ms: p.time_ms,
+      binding: { endpoint: flowEndpoint(table, slot, direction), vlan: vlanList(p), how: 'traffic' },
+    });
+  }
+
+  /** ARP: the sender says which address is its own. */
+  private arpOwner(direction: 0 | 1, state: FlowState, p: Packet): void {
+    const notes = state.notes as FlowNotes;
+    const owner = p.source[3];
+    if (this.factsConsumer === null || p.mac_source < 0 || p.source[2] !== 0xffff || notes.arp_owner[direction] === owner) return;
+    notes.arp_owner[direction] = owner;
+    const at = this.slot * 2 + direction;
+    const mac = macBytes(this.table.mac_high[at], this.table.mac_low[at]);
+    const ip = owner === 0 ? new Uint8Array(0) : ipBytes(p.source, 0);
+    this.facts.add({ frame: p.frame, time_ms: p.time_ms, binding: { endpoint: { mac, ip, port: 0 }, vlan: vlanList(p), how: 'arp' } });
+  }
+
+  private stateOf(slot: number): FlowState {
+    return this.table.states[slot] ?? this.newState(slot, this.table.protocol(slot) === TCP);
+  }
+
+  private newState(slot: number, is_stream: boolean): FlowState {
+    const { table } = this;
+    const state = new FlowState();
+    const isIp = table.protocol(slot) !== PROTOCOL_ETHERNET;
+    state.ports[0] = isIp ? table.port(slot, 0) : 0;
+    state.ports[1] = isIp ? table.port(slot, 1) : 0;
+    state.conversation.is_stream = is_stream;
+    state.notes = new FlowNotes();
+    if (is_stream && (table.flags[slot] & OPENER_CERTAIN) !== 0) state.conversation.client_direction = 0;
+    table.states[slot] = state;
+    table.flags[slot] |= PAYLOAD_SEEN;
+    return state;
+  }
+
+  // ── from the framer ──
+
+  pdu(state: FlowState, direction: 0 | 1, r: Reader, complete: boolean): void {
+    const { packet_: p, dissection, slot } = this;
+    const { conversation } = state;
+    const notes = state.notes as FlowNotes;
+    conversation.direction = direction;
+    conversation.time_ms = p.time_ms;
+    conversation.frame = p.frame;
+    conversation.source_port = state.ports[direction];
+    conversation.destination_port = state.ports[1 - direction];
+    if (notes.pdu_frame === p.frame) notes.pdu_index++;
+    else {
+      notes.pdu_frame = p.frame;
+      notes.pdu_index = 0;
+    }
+    dissection.run(state.dissector, r, conversation, complete);
+    if (dissection.failed !== null) this.failed(state);
+    this.consumer.rows(slot, state, notes, p, dissection);
+  }
+
+  unrecognised(state: FlowState, direction: 0 | 1): void {
+    const { packet_: p, slot, table } = this;
+    const notes = state.notes as FlowNotes;
+    this.policy?.conversation(slot, p);
+    if (this.factsConsumer === null || !state.conversation.is_stream || (table.flags[slot] & FROM_START) === 0) return;
+    const expected = this.registry.onPort(true, state.ports[1]);
+    if (expected.length === 0 || this.findings.repeats(notes, 'unexpected_protocol', 0, p)) return;
+    const details = {
+      port: String(state.ports[1]),
+      expected: expected.map((index) => this.registry.dissectors[index].name).join(' or '),
+    };
+    this.findings.raise(slot, notes, 'unexpected_protocol', 0, p, { direction, app_proto: '', operation: '', details });
+  }
+
+  /** A dissector threw: the flow is put aside, the engine goes on. */
+  private failed(state: FlowState): void {
+    const { dissector, error } = this.dissection.failed!;
+    state.aside = true;
+    if (this.failures.length < 16) {
+      const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
+      this.failures.push(`${dissector}, frame ${this.packet_.frame}: ${why}`);
+    }
+  }
+
+  // ── the end of flows ──
+
+  private closing(slot: number, p: Packet): void {
+    const { table } = this;
+    const flags = table.flags[slot];
+    const over = (flags & RESET) !== 0 || ((flags & FIN_SEEN[0]) !== 0 && (flags & FIN_SEEN[1]) !== 0);
+    if (!over) return;
+    const state = table.states[slot];
+    if (state !== undefined) {
+      this.tcp.finish(slot, state);
+      this.framer.finish(state);
+    }
+    if (state === undefined || state.dissector < 0) this.policy?.conversation(slot, p);
+  }
+
+  /** The flow leaves the table. */
+  private ended(slot: number): void {
+    const { table } = this;
+    const state = table.states[slot];
+    const outer = this.slot;
+    this.slot = slot;
+    if (state !== undefined) {
+      this.tcp.finish(slot, state);
+      this.framer.finish(state);
+    }
+    if (state === undefined || state.dissector < 0) this.policy?.conversation(slot, this.packet_);
+    this.sayFlow(slot, true);
+    this.slot = outer;
+  }
+
+  /** Says the counts of all flows since the last time. */
+  flushFlows(): void {
+    for (const slot of this.dirty) {
+      if ((this.table.flags[slot] & DIRTY) === 0) continue;
+      this.table.flags[slot] &= ~DIRTY;
+      this.sayFlow(slot, false);
+    }
+    this.dirty = [];
+  }
+
+  private sayFlow(slot: number, ended: boolean): void {
+    const { table, factsConsumer } = this;
+    if (factsConsumer === null) return;
+    const state = table.states[slot];
+    const at = slot * 2;
+    if (table.packets[at] + table.packets[at + 1] === 0 && !ended) return;
+    const frame = table.last_frame[slot];
+    const dissector = state === undefined ? -1 : state.dissector;
+    this.facts.add({
+      frame,
+      time_ms: table.last_ms[slot],
+      flow_update: {
+        flow_id: table.id[slot],
+        app_proto: dissector >= 0 ? this.registry.dissectors[dissector].name : '',
+        recognised_by: state === undefined ? '' : RECOGNISED_BY_NAMES[state.recognised_by],
+        packets_from_opener: table.packets[at],
+        packets_from_responder: table.packets[at + 1],
+        bytes_from_opener: table.bytes[at],
+        bytes_from_responder: table.bytes[at + 1],
+        first_ms: table.first_ms[slot],
+        last_ms: table.last_ms[slot],
+        client: state === undefined ? -1 : state.conversation.client_direction,
+        ended,
+        opener_certain: (table.flags[slot] & OPENER_CERTAIN) !== 0,
+      },
+    });
+    table.packets[at] = table.packets[at + 1] = 0;
+    table.bytes[at] = table.bytes[at + 1] = 0;
+    if (state !== undefined) {
+      for (const entry of (state.notes as FlowNotes).activities) if (entry.count > 0) factsConsumer.sayActivity(slot, entry, frame);
+    }
+  }
+
+  /** The capture is over, `newest` was its last frame: the last words of every flow. */
+  finish(newest: number): void {
+    const { table, packet_: p } = this;
+    table.forEach((slot) => {
+      // What comes out now belongs to the flow's last packet; its time in full is there as long as the ring remembers it.
+      const entry = this.ring.entry(table.last_frame[slot]);
+      const remembered = this.ring.remembers(table.last_frame[slot], newest);
+      p.frame = table.last_frame[slot];
+      p.time_ms = table.last_ms[slot];
+      p.seconds = remembered ? this.ring.seconds(entry) : Math.floor(p.time_ms / 1000);
+      p.nanoseconds = remembered ? this.ring.nanoseconds(entry) : Math.floor((p.time_ms % 1000) * 1000) * 1000;
+      this.ended(slot);
+    });
+    this.findings.flush();
+    this.records?.sort();
+  }
+
+  /** All counters of this shard, by name. Those of tables that are the same in every shard come from the first alone. */
+  allCounters(): Record<string, number> {
+    const own = prefixed({
+      decode: this.decoder.counters.toRecord(),
+      flow: this.table.counters,
+      tcp: this.tcp.counters,
+      framing: this.framer.counters,
+      dissect: this.dissection.counters,
+      findings: this.findings.counters,
+      facts: { dropped: this.facts.dropped, ...this.factsConsumer?.counters },
+    });
+    return this.options.shard === 0 ? { ...own, ...prefixed({ decode: this.decoder.sharedCounters }) } : own;
+  }
+}
+
+function prefixed(groups: Record<string, Readonly<Record<string, number>>>): Record<string, number> {
+  const all: Record<string, number> = {};
+  for (const [group, values] of Object.entries(groups))
+    for (const [name, value] of Object.entries(values)) if (value !== 0) all[`${group}.${name}`] = value;
+  return all;
+}

@@ -1,0 +1,59 @@
+import { workerData } from 'node:worker_threads';
+import { move, transferableSymbol, valueSymbol } from 'piscina';
+import { dissectors } from '../../dissectors/index.ts';
+import type { BatchRange, RingBuffers } from '../capture/batch.ts';
+import { Registry } from '../dissect/registry.ts';
+import { Shard, type ShardOptions } from './shard.ts';
+
+/** What a shard's thread is started with. */
+export interface ShardStart {
+  buffers: RingBuffers;
+  options: ShardOptions;
+}
+
+/** A batch to work through; `flush` asks for the counts of all flows behind it, `finish` for the last words of the capture. */
+export interface BatchTask {
+  range: BatchRange;
+  flush: boolean;
+  finish: boolean;
+}
+
+/** Lines of JSON in frame order: `order[i]` is the frame of line i, `ends[i]` where it ends in `bytes`. */
+export interface RecordLines {
+  bytes: Uint8Array;
+  order: Float64Array;
+  ends: Uint32Array;
+}
+
+export interface BatchAnswer {
+  /** An encoded ot_sensor.BatchFacts; null where records were asked for. */
+  facts: Uint8Array | null;
+  records: RecordLines | null;
+  /** Errors that dissectors threw, in words. */
+  failures: string[];
+}
+
+const start = workerData as ShardStart;
+const shard = new Shard(start.buffers, new Registry(dissectors), start.options);
+
+export default function task({ range, flush, finish }: BatchTask): BatchAnswer {
+  shard.process(range);
+  if (flush || finish) shard.flushFlows();
+  if (finish) shard.finish(range.first_frame + range.count - 1);
+  const failures = shard.failures.splice(0);
+  if (shard.records !== null) {
+    const { writer, order, ends, count } = shard.records;
+    const records = { bytes: writer.out.bytes.slice(0, writer.out.position), order: order.slice(0, count), ends: ends.slice(0, count) };
+    shard.records.reset();
+    return moved(records.bytes, { facts: null, records, failures });
+  }
+  const facts = shard.facts.encode(flush || finish ? shard.allCounters() : null);
+  return moved(facts, { facts, records: null, failures });
+}
+
+/** Hands the bytes over by transfer. An encoder's bytes may be part of a pool that others use: those are copied out first. */
+function moved(bytes: Uint8Array, answer: BatchAnswer): BatchAnswer {
+  const own = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
+  const value = answer.facts === bytes ? { ...answer, facts: own } : answer;
+  return move({ [transferableSymbol]: own.buffer, [valueSymbol]: value } as never) as unknown as BatchAnswer;
+}

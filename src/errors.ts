@@ -1,0 +1,23 @@
+/**
+ * Operating errors, once: what a person can mend. Everything else that is thrown is a defect and is shown with its stack.
+ * The exit code is the same for all: 2, usage or unreadable input.
+ */
+export const ERRORS = {
+  usage: 'the command line is wrong',
+  capture_file: 'a capture file cannot be read',
+  zone_file: 'a zone file has faults',
+  store: 'the database cannot be used',
+  not_found: 'what was asked for is not there',
+} as const;
+
+export type ErrorCode = keyof typeof ERRORS;
+
+/** `message` says what is wrong and what to do about it. */
+export class OperatingError extends Error {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string) {
+    super(message);
+    this.name = 'OperatingError';
+    this.code = code;
+  }
+}
