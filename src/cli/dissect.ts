@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { dissectors } from '../../dissectors/index.ts';
-import { openCaptureFiles } from '../capture/replay.ts';
+import { SequenceSource } from '../capture/replay.ts';
 import { runPipeline } from '../engine/pipeline.ts';
 import { RecordMerger } from '../engine/record-merger.ts';
 import { OperatingError } from '../errors.ts';
@@ -37,7 +37,7 @@ async function dissect(files: string[], { protocol, shards }: DissectOptions): P
     const known = dissectors.map((dissector) => dissector.name).join(', ');
     throw new OperatingError('usage', `there is no protocol "${name}"; known are ${known}`);
   }
-  const source = await openCaptureFiles(files);
+  const source = await SequenceSource.open(files);
   const output = new Output(process.stdout);
   const merger = new RecordMerger();
   const progress = new Progress(source);
