@@ -22,7 +22,8 @@ export function mpls(decoder: Decoder, packet: Packet, at: number, end: number, 
   if (at >= end) return malformed(packet, Layer.mpls);
   const nibble = bytes[at] >> 4;
   if (nibble === 4 || nibble === 6) return ip(decoder, packet, Layer.mpls, at, end, wire);
-  if (nibble === 0 && looksLikeEthernet(bytes, at + 4, end)) {
+  // The control word of Ethernet begins with 16 bits of 0 (RFC 4448 4.6); else a station's address may begin with a nibble of 0 as well.
+  if (nibble === 0 && bytes[at] === 0 && bytes[at + 1] === 0 && looksLikeEthernet(bytes, at + 4, end)) {
     return innerEthernet(decoder, packet, Layer.ethernet_in_ethernet, at + 4, end, wire);
   }
   if (nibble !== 1 && looksLikeEthernet(bytes, at, end)) {
