@@ -1,6 +1,8 @@
 import { defineDissector, Match, type MatchCode, type Reader, tcp, udp } from '../../src/dissect/index.ts';
+import { fits, ModbusState, PORT } from './exchange.ts';
 import { EXCEPTION_NAMES, IS_PUBLIC, spaceName } from './function-codes.ts';
-import { ANOMALIES, dissectPdu, fits, Modbus, ModbusFileRecord, ModbusObject, ModbusState, PORT } from './pdu.ts';
+import { dissectPdu } from './pdu.ts';
+import { ANOMALIES, Modbus, ModbusFileRecord, ModbusObject } from './records.ts';
 
 /** Messaging on TCP/IP, 3.1.3: transaction id, protocol id, length, unit id; with the function code that probing needs. */
 const HEADER_SIZE = 8;

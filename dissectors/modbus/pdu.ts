@@ -1,161 +1,25 @@
 import {
-  bytes,
-  type Conversation,
   type Emit,
-  list,
   Operation,
   type Reader,
-  Role,
-  type RowOf,
-  record,
   type Span,
   span as spanAt,
   spanLength,
   spanStart,
   spanText,
-  text,
-  u8,
-  u16,
 } from '../../src/dissect/index.ts';
+import { echo, isResponse, join, MAX_SUB_REQUESTS, type ModbusConversation, match, remember } from './exchange.ts';
 import {
-  CONFORMITY_NAMES,
   DIAGNOSTIC_NAMES,
   EXCEPTION_NAMES,
-  FUNCTION_NAMES,
   FUNCTION_OPERATIONS,
   IS_ASSIGNED,
-  MEI_NAMES,
   OBJECT_NAMES,
-  READ_DEVICE_ID_NAMES,
   Space,
-  UMAS_NAMES,
   UMAS_OPERATIONS,
-  UMAS_RESULT_NAMES,
 } from './function-codes.ts';
-import {
-  ANSWERED,
-  SAME_FUNCTION_AND_TRANSACTION,
-  SAME_UNIT_AND_TRANSACTION,
-  SLOTS,
-  Transactions,
-  transactionKey,
-  WAITING,
-} from './transactions.ts';
-
-/** A MODBUS PDU and the addressing around it. Fields named `request_…` come from the request that a response answers. */
-export const Modbus = record('modbus', 'One MODBUS request or response', {
-  transaction_id: u16('mbtcp.trans_id', 'Transaction identifier of the MBAP header'),
-  protocol_id: u16('mbtcp.prot_id', 'Protocol identifier of the MBAP header; 0 is MODBUS'),
-  length: u16('mbtcp.len', 'Bytes that follow the length field of the MBAP header', { unit: 'bytes' }),
-  unit_id: u8('mbtcp.unit_id', 'Unit identifier; on a serial line the server address'),
-  function_code: u8('modbus.func_code', 'Function code, without the bit that marks an exception', { names: FUNCTION_NAMES }),
-  exception_code: u8('modbus.exception_code', 'Why the server refuses; present in exception responses only', {
-    names: EXCEPTION_NAMES,
-  }),
-  address: u16('modbus.reference_num', 'Address of the first coil, input or register, as in this PDU'),
-  bit_quantity: u16('modbus.bit_cnt', 'Quantity of coils or inputs, as in this PDU'),
-  register_quantity: u16('modbus.word_cnt', 'Quantity of registers, as in this PDU; the FIFO count of function 24'),
-  byte_count: u8('modbus.byte_cnt', 'Bytes of values that follow', { unit: 'bytes' }),
-  register_values: list(u16('modbus.regval_uint16', 'Register values by address, from address or request_address on')),
-  bit_values: list(u8('modbus.bitval', 'Coil or input values (0, 1) by address, from address or request_address on')),
-  output_value: u16(null, 'Output value of function 5', { names: { 0: 'OFF', 65280: 'ON' } }),
-  request_address: u16(null, 'Address in the request that this PDU answers'),
-  request_quantity: u16(null, 'Quantity in the request that this PDU answers'),
-  and_mask: u16('modbus.and_mask', 'And_Mask of function 22'),
-  or_mask: u16('modbus.or_mask', 'Or_Mask of function 22'),
-  read_address: u16('modbus.read_reference_num', 'Read starting address of function 23'),
-  read_quantity: u16('modbus.read_word_cnt', 'Quantity of registers that function 23 reads'),
-  write_address: u16('modbus.write_reference_num', 'Write starting address of function 23'),
-  write_quantity: u16('modbus.write_word_cnt', 'Quantity of registers that function 23 writes'),
-  fifo_byte_count: u16('modbus.byte_cnt_16', 'Byte count of function 24', { unit: 'bytes' }),
-  sub_function: u16('modbus.diagnostic_code', 'Sub-function of function 8', { names: DIAGNOSTIC_NAMES }),
-  diagnostic_data: u16(null, 'Data field of function 8: a counter, a register or an option'),
-  exception_status: u8(null, 'The eight exception status outputs of function 7'),
-  comm_status: u16('modbus.ev_status', 'Status of functions 11 and 12; FFFF is busy'),
-  event_count: u16('modbus.ev_count', 'Communication events counted'),
-  message_count: u16('modbus.ev_msg_count', 'Messages processed since the last restart'),
-  events: list(u8('modbus.event', 'Communication events, the most recent first')),
-  run_indicator: u8(null, 'Run indicator status of function 17', { names: { 0: 'OFF', 255: 'ON' } }),
-  mei_type: u8('modbus.mei', 'MEI type of function 43', { names: MEI_NAMES }),
-  read_device_id_code: u8('modbus.read_device_id', 'Read device ID code', { names: READ_DEVICE_ID_NAMES }),
-  object_id: u8('modbus.object_id', 'First identity object that is wanted', { names: OBJECT_NAMES }),
-  conformity_level: u8('modbus.conformity_level', 'What identification the device supports', { names: CONFORMITY_NAMES }),
-  more_follows: u8('modbus.more_follows', 'Further objects need another request', { names: { 0: 'no', 255: 'yes' } }),
-  next_object_id: u8('modbus.next_object_id', 'Object to ask for next'),
-  object_count: u8('modbus.num_objects', 'Identity objects that follow'),
-  umas_session: u8(null, 'UMAS session (reservation) key'),
-  umas_function: u8(null, 'UMAS function; in a response its request’s', { names: UMAS_NAMES }),
-  umas_result: u8(null, 'UMAS result', { names: UMAS_RESULT_NAMES }),
-  data: bytes(null, 'Bytes that no other field holds'),
-  crc: u16('mbrtu.crc16', 'CRC of a serial line frame, as received'),
-});
-
-export const ModbusObject = record('modbus_object', 'An identity object of function 43/14', {
-  object_id: u8('modbus.object_id', 'Identity object', { names: OBJECT_NAMES }),
-  object_length: u8('modbus.objects_len', 'Bytes of the object', { unit: 'bytes' }),
-  object_value: text('modbus.object_str_value', 'Value of a standard object'),
-  private_value: bytes('modbus.object_value', 'Value of a device dependent object (80–FF)'),
-});
-
-export const ModbusFileRecord = record('modbus_file_record', 'A sub-request or sub-response of functions 20 and 21', {
-  byte_count: u8('modbus.byte_cnt', 'File response length: reference type and data', { unit: 'bytes' }),
-  reference_type: u8('modbus.reference_type', 'Reference type; 6 is the only one specified'),
-  file_number: u16(null, 'File; in a response to function 20 its request’s'),
-  record_number: u16(null, 'First record in the file; in a response to function 20 its request’s'),
-  record_length: u16('modbus.word_cnt', 'Registers to read or write'),
-  record_data: list(u16(null, 'Registers read or written')),
-});
-
-export const ANOMALIES = {
-  unsolicited_response: 'A response to no request that was seen',
-  duplicate_response: 'A second response to a request that was sent once',
-  function_mismatch: 'The response to a transaction has another function code than its request',
-  unit_mismatch: 'The response to a transaction comes from another unit than its request was for',
-  quantity_mismatch: 'The response carries another quantity than its request asked for',
-  echo_mismatch: 'The response does not repeat what its request said, as it must',
-  transaction_id_reused: 'A different request under a transaction identifier that still waits for its response',
-  unexpected_direction: 'A response from the client, or a request from the server',
-  request_flood: 'Many more requests than a client may have open, none answered',
-  illegal_value: 'A value that the specification excludes at this place',
-  quantity_out_of_range: 'A quantity of 0, or more than fits a PDU',
-  address_out_of_range: 'Address and quantity reach beyond 65535',
-  byte_count_mismatch: 'The byte count disagrees with the quantity, or with the bytes that are there',
-  length_mismatch: 'The PDU is longer than its function code allows',
-  unassigned_function: 'A function code that the specification gives to nobody',
-  unknown_exception_code: 'An exception code that the specification does not have',
-} as const;
-
-export type PduAnomaly = keyof typeof ANOMALIES;
-
-/** What a conversation remembers; some 600 bytes, and 400 more once it moves file records. */
-export class ModbusState {
-  readonly transactions: Transactions;
-  /** A response has met its request: who is client and who is server is settled. */
-  settled = false;
-  requests_seen = false;
-  /** PDUs that spoke against the roles as known, while they were not settled. */
-  contradictions = 0;
-  /** Responses whose requests we cannot have seen: before the capture, in a gap, or forgotten. */
-  forgiven = 0;
-  /** Requests in a row that were forgotten while young. */
-  flood = 0;
-  /** The sub-requests of the last function 20: file, record, length each. */
-  file_requests: Int32Array | null = null;
-  file_request_count = 0;
-  file_request_key = -1;
-
-  constructor(serial: boolean) {
-    this.transactions = new Transactions(serial);
-  }
-}
-
-export type ModbusConversation = Conversation<ModbusState, PduAnomaly>;
-type ModbusRow = RowOf<(typeof Modbus)['fields']>;
-
-/** The well-known port: IANA mbap. */
-export const PORT = 502;
-const FLOOD_REQUESTS = 64;
-const MAX_SUB_REQUESTS = 35;
+import { type FileRecordRow, ModbusFileRecord, ModbusObject, type ModbusRow } from './records.ts';
+import { SLOTS, transactionKey } from './transactions.ts';
 
 /** Clauses 6.1–6.17: the most that one PDU may ask for. */
 const MAX_BITS_READ = 2000;
@@ -540,206 +404,6 @@ function exception(r: Reader, pdu: ModbusRow, conversation: ModbusConversation, 
   }
 }
 
-// --- Request and response -------------------------------------------------------------------------------------------------
-
-function remember(
-  pdu: ModbusRow,
-  conversation: ModbusConversation,
-  key: number,
-  address: number,
-  quantity: number,
-  detail: number,
-): void {
-  const { state } = conversation;
-  const { transactions } = state;
-  const { forgotten } = transactions;
-  state.requests_seen = true;
-  transactions.put(key, address, quantity, detail, conversation.time_ms, conversation.direction);
-  if (transactions.reused) conversation.anomaly(pdu, 'transaction_id_reused');
-  if (transactions.forgotten !== forgotten) {
-    if (state.forgiven < SLOTS) state.forgiven++;
-    // Once a flood: the count starts again when a request is answered.
-    if (transactions.overwrote_young && ++state.flood === FLOOD_REQUESTS) conversation.anomaly(pdu, 'request_flood');
-  }
-}
-
-/** The slot of the request that this response answers, by transaction, unit and function; -1 if there is none. */
-function match(pdu: ModbusRow, conversation: ModbusConversation, key: number): number {
-  const { state } = conversation;
-  const slot = state.transactions.find(key);
-  if (slot < 0) return explain(pdu, conversation, key);
-  state.transactions.answer(slot);
-  if (!state.settled && state.transactions.direction(slot) !== conversation.direction) {
-    state.settled = true;
-    conversation.senderIs(Role.server);
-  }
-  state.forgiven = 0;
-  state.flood = 0;
-  return slot;
-}
-
-/** What is wrong with a response that no waiting request fits; the slot of the one it belongs to all the same, or -1. */
-function explain(pdu: ModbusRow, conversation: ModbusConversation, key: number): number {
-  const { state } = conversation;
-  const { transactions } = state;
-  const answered = transactions.search(key, -1, ANSWERED);
-  if (answered >= 0) {
-    if (!transactions.answerAgain(answered) && !forgive(state)) conversation.anomaly(pdu, 'duplicate_response');
-    return answered;
-  }
-  const sameUnit = transactions.search(key, SAME_UNIT_AND_TRANSACTION, WAITING);
-  if (sameUnit >= 0) {
-    if (forgive(state)) return -1;
-    transactions.answer(sameUnit);
-    conversation.anomaly(pdu, 'function_mismatch');
-    return -1;
-  }
-  const sameFunction = transactions.search(key, SAME_FUNCTION_AND_TRANSACTION, WAITING);
-  if (sameFunction >= 0) {
-    if (forgive(state)) return -1;
-    transactions.answer(sameFunction);
-    conversation.anomaly(pdu, 'unit_mismatch');
-    return sameFunction;
-  }
-  // A mirror port that shows responses only would make every one of them unsolicited.
-  if (!state.requests_seen) state.forgiven = SLOTS;
-  else if (!forgive(state)) conversation.anomaly(pdu, 'unsolicited_response');
-  return -1;
-}
-
-function forgive(state: ModbusState): boolean {
-  if (state.forgiven === 0) return false;
-  state.forgiven--;
-  return true;
-}
-
-function join(pdu: ModbusRow, space: number, address: number, quantity: number): void {
-  pdu.request_address = address;
-  pdu.request_quantity = quantity;
-  pdu.target(space, address, quantity > 1 ? address + quantity - 1 : address);
-}
-
-function echo(
-  pdu: ModbusRow,
-  conversation: ModbusConversation,
-  slot: number,
-  address: number,
-  quantity: number,
-  detail: number,
-): void {
-  const { transactions } = conversation.state;
-  if (transactions.address(slot) !== address || transactions.quantity(slot) !== quantity || transactions.detail(slot) !== detail)
-    conversation.anomaly(pdu, 'echo_mismatch');
-}
-
-// --- Direction ------------------------------------------------------------------------------------------------------------
-
-/** Codes whose data cannot be taken for the other side's: with them a PDU proves who sent it. */
-const PROVES_RESPONSE = new Set([1, 2, 3, 4, 12, 17, 23, 24, 90]);
-const PROVES_REQUEST = new Set([1, 2, 3, 4, 15, 16, 23]);
-
-const proves = (code: number, asResponse: boolean): boolean =>
-  code >= 0x80 || (asResponse ? PROVES_RESPONSE : PROVES_REQUEST).has(code);
-
-/**
- * Is the PDU a response? By the roles as known, unless its shape proves them wrong; without roles by shape, by port, by what
- * waits for it.
- */
-function isResponse(
-  r: Reader,
-  code: number,
-  key: number,
-  length: number,
-  pdu: ModbusRow,
-  conversation: ModbusConversation,
-): boolean {
-  const { state, sender } = conversation;
-  if (sender !== Role.unknown) {
-    const asResponse = sender === Role.server;
-    if (fits(r, 0, code, length, asResponse)) return asResponse;
-    if (!proves(code, !asResponse) || !fits(r, 0, code, length, !asResponse)) return asResponse;
-    if (asResponse && isAwaited(conversation, key)) return true;
-    if (!state.settled) {
-      const atPort = (asResponse ? conversation.source_port : conversation.destination_port) === PORT;
-      if (!atPort || ++state.contradictions >= 2) {
-        conversation.senderIs(asResponse ? Role.client : Role.server);
-        return !asResponse;
-      }
-    }
-    conversation.anomaly(pdu, 'unexpected_direction');
-    return !asResponse;
-  }
-  const fitsRequest = fits(r, 0, code, length, false);
-  const fitsResponse = fits(r, 0, code, length, true);
-  if (fitsRequest !== fitsResponse) {
-    if (proves(code, fitsResponse)) conversation.senderIs(fitsResponse ? Role.server : Role.client);
-    return fitsResponse;
-  }
-  if (conversation.destination_port === PORT && conversation.source_port !== PORT) return false;
-  if (conversation.source_port === PORT && conversation.destination_port !== PORT) return true;
-  return isAwaited(conversation, key);
-}
-
-/** The other side waits for a response to this transaction. */
-function isAwaited(conversation: ModbusConversation, key: number): boolean {
-  const { transactions } = conversation.state;
-  const slot = transactions.find(key);
-  return slot >= 0 && transactions.direction(slot) !== conversation.direction;
-}
-
-/**
- * Is this exactly the shape that clause 6 gives the function's request (or response)? `at` is where the data behind the function
- * code start, from the reader's position; `length` is unit identifier and PDU together. True for codes without a known shape.
- */
-export function fits(r: Reader, at: number, code: number, length: number, asResponse: boolean): boolean {
-  if (code >= 0x80) return asResponse && length === 3;
-  switch (code) {
-    case 1:
-    case 2:
-      return asResponse ? length === 3 + r.peekU8(at) && length > 3 : length === 6;
-    case 3:
-    case 4:
-      return asResponse ? length === 3 + r.peekU8(at) && length > 3 && (length & 1) === 1 : length === 6;
-    case 5:
-    case 6:
-      return length === 6;
-    case 7:
-      return length === (asResponse ? 3 : 2);
-    case 8:
-      return length >= 6 && (length & 1) === 0;
-    case 11:
-      return length === (asResponse ? 6 : 2);
-    case 12:
-      return asResponse ? length === 3 + r.peekU8(at) && length >= 9 : length === 2;
-    case 15:
-    case 16:
-      return asResponse ? length === 6 : length === 7 + r.peekU8(at + 4) && length > 7;
-    case 17:
-      return asResponse ? length === 3 + r.peekU8(at) && length > 3 : length === 2;
-    case 20:
-      return length === 3 + r.peekU8(at) && length > 6 && r.peekU8(at + (asResponse ? 2 : 1)) === 6;
-    case 21:
-      return length === 3 + r.peekU8(at) && length > 9 && r.peekU8(at + 1) === 6;
-    case 22:
-      return length === 8;
-    case 23:
-      return asResponse
-        ? length === 3 + r.peekU8(at) && length > 3 && (length & 1) === 1
-        : length === 11 + r.peekU8(at + 8) && length > 11;
-    case 24:
-      return asResponse ? length === 4 + r.peekU16(at) && r.peekU16(at) === 2 + 2 * r.peekU16(at + 2) : length === 4;
-    case 43:
-      if (r.peekU8(at) === 14) return asResponse ? length >= 8 : length === 5;
-      return r.peekU8(at) === 13 && length >= 4;
-    case 90: {
-      const umas = r.peekU8(at + 1);
-      return length >= 4 && asResponse === (umas === 0xfd || umas === 0xfe);
-    }
-    default:
-      return true;
-  }
-}
-
 // --- Parts ----------------------------------------------------------------------------------------------------------------
 
 function range(
@@ -984,8 +648,6 @@ function writeFile(r: Reader, emit: Emit, pdu: ModbusRow, conversation: ModbusCo
   r.leave(outer);
   return sum;
 }
-
-type FileRecordRow = RowOf<(typeof ModbusFileRecord)['fields']>;
 
 function fileRecord(r: Reader, emit: Emit, pdu: ModbusRow, conversation: ModbusConversation): FileRecordRow {
   const { unit } = pdu;

@@ -16,7 +16,7 @@ export class Transactions {
   overwrote_young = false;
   reused = false;
   private readonly slots = new Int32Array(SLOTS * WIDTH);
-  private readonly serial: boolean;
+  readonly serial: boolean;
   private last = 0;
 
   /** `serial`: one request at a time, as on a serial line; a new one means that the last was given up. */
