@@ -16,7 +16,8 @@ export class ShardPool {
     const filename = new URL('./worker.js', import.meta.url).href;
     this.pools = Array.from({ length: shards }, (_, shard) => {
       const workerData: ShardStart = { buffers, options: { ...options, shard, shards } };
-      return new Piscina({ filename, minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2, workerData });
+      // One task runs while the next is already there. Without stricterFIFO a task that finds the worker busy goes to the queue's end.
+      return new Piscina({ filename, minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2, stricterFIFO: true, workerData });
     });
   }
 

@@ -36,7 +36,12 @@ export interface BatchAnswer {
 const start = workerData as ShardStart;
 const shard = new Shard(start.buffers, new Registry(dissectors), start.options);
 
+let next_frame = 1;
+
 export default function task({ range, flush, finish }: BatchTask): BatchAnswer {
+  // Streams are put together here: a batch out of its turn would be a loss that nobody sees.
+  if (range.first_frame !== next_frame) throw new Error(`batch of frame ${range.first_frame} came when ${next_frame} was next`);
+  next_frame += range.count;
   shard.process(range);
   if (flush || finish) shard.flushFlows();
   if (finish) shard.finish(range.first_frame + range.count - 1);
