@@ -165,14 +165,14 @@ export class PcapngFileSource extends WindowedSource {
     const total = Math.ceil(claimed / 4) * 4;
     const fixed = fixedBytes(type);
     if (total < fixed + TRAILER_BYTES) {
-      this.distrust(`a block of type ${type} claims ${claimed} bytes, too few for its header`);
+      this.distrust(`a block of type 0x${type.toString(16)} claims ${claimed} bytes, too few for its header`);
       return false;
     }
     if (total <= WHOLE_BLOCK_BYTES) {
       if (have < total) return false;
       const again = view.getUint32(p + total - TRAILER_BYTES, this.little);
       if (again !== claimed) {
-        this.distrust(`a block of type ${type} claims ${claimed} bytes at its start and ${again} at its end`);
+        this.distrust(`a block of type 0x${type.toString(16)} claims ${claimed} bytes at its start and ${again} at its end`);
         return false;
       }
       if (!this.take(batch, type, total, fixed)) return false;
