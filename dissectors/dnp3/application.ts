@@ -1,15 +1,28 @@
-import { type Conversation, type Emit, Operation, type Reader, type RowOf, Status } from '../../src/dissect/index.ts';
+import {
+  type Conversation,
+  type Emit,
+  MAX_LIST_VALUES,
+  type NumberList,
+  Operation,
+  type Reader,
+  type RowOf,
+  Status,
+} from '../../src/dissect/index.ts';
 import { type Association, Associations, hash } from './association.ts';
 import { FunctionCode, isResponse, isUnanswered, namesPointsOnly, operationOf } from './function-codes.ts';
 import { FIRST_BROADCAST_ADDRESS } from './link.ts';
 import { Size, type Variation, variationOf } from './objects.ts';
-import { emitBits, emitName, emitPoint, lastTime, type Place } from './points.ts';
+import { emitBits, emitName, emitPacked, emitPoint, lastTime, type Place } from './points.ts';
 import { type Dnp3, FUNCTIONS, ObjectHeader, type RowIn } from './records.ts';
 import { Reassembly } from './transport.ts';
 
-/** Rows a fragment gives at most; with the frame's own they fit what the engine keeps of a PDU. */
+/**
+ * Rows a fragment gives at most; with the frame's own they fit what the engine keeps of a PDU. Packed points beyond that, of which
+ * a fragment of the largest size has 127,488, are kept as lists.
+ */
 const MAX_OBJECT_HEADERS = 255;
-const MAX_POINTS = 3840;
+const MAX_POINTS = 3584;
+const MAX_PACKED_ROWS = 255;
 /** Requests in a row without an answer that are named a flood. */
 const FLOOD_THRESHOLD = 32;
 const ALL_POINTS = 0xffff_ffff;
@@ -186,6 +199,7 @@ function joinConfirm(conversation: Talk, pdu: Pdu, association: Association): vo
 /** Object headers and their objects, until the fragment ends. Every turn takes at least the three octets of a header. */
 function readObjects(r: Reader, emit: Emit, conversation: Talk, pdu: Pdu): void {
   let headers = 0;
+  packedRows = 0;
   let points = 0;
   while (r.remaining > 0) {
     if (headers === MAX_OBJECT_HEADERS) {
@@ -319,17 +333,30 @@ function readBits(r: Reader, emit: Emit, variation: Variation, budget: number): 
   const { bits } = variation;
   const mask = (1 << bits) - 1;
   let octet = 0;
+  let packed: NumberList | undefined;
   for (let i = 0, shift = 8; i < range.count; i++, shift += bits) {
     if (shift === 8) {
       octet = r.u8();
       if (r.truncated) return i;
       shift = 0;
     }
-    if (i >= budget) continue;
+    const state = (octet >> shift) & mask;
     place.index = range.start < 0 ? -1 : range.start + i;
-    emitBits(emit, variation, place, (octet >> shift) & mask);
+    if (i < budget) emitBits(emit, variation, place, state);
+    else {
+      if (packed === undefined || packed.count === MAX_LIST_VALUES) packed = packedRow(emit, bits);
+      packed?.push(state);
+    }
   }
   return range.count;
+}
+
+let packedRows = 0;
+
+function packedRow(emit: Emit, bits: number): NumberList | undefined {
+  if (packedRows++ >= MAX_PACKED_ROWS) return undefined;
+  const row = emitPacked(emit, place);
+  return bits === 1 ? row.states : row.double_bit_states;
 }
 
 /** Objects one behind the other. Those of no size take no turn, so that a count alone costs nothing. */

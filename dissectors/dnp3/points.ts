@@ -17,6 +17,7 @@ import {
   InternalIndication,
   ObjectData,
   OctetString,
+  PackedPoints,
   type RowIn,
   SecurityStatistic,
   Time,
@@ -163,6 +164,9 @@ function relativeTime(row: RowIn<typeof BinaryInput> | RowIn<typeof DoubleBitInp
   row.relative_time_ms = sample.relative_time_ms;
   if (!Number.isNaN(place.common_time)) row.common_time = place.common_time + sample.relative_time_ms;
 }
+
+/** A row for the packed points that have none of their own. */
+export const emitPacked = (emit: Emit, place: Place): RowIn<typeof PackedPoints> => at(emit(PackedPoints), place);
 
 /** One packed point: a bit or two (A.2 and the like). */
 export function emitBits(emit: Emit, variation: Variation, place: Place, bits: number): void {

@@ -4,6 +4,7 @@ import {
   f32,
   f64,
   i32,
+  list,
   type RecordType,
   type RowOf,
   record,
@@ -181,6 +182,16 @@ export const BinaryInput = record('dnp3_binary_input', 'A binary input or its ev
   relative_time_ms: u16(null, 'Time since the common time of occurrence', { unit: 'ms' }),
   common_time: time(null, 'Time of the event, from the common time of occurrence'),
 });
+
+export const PackedPoints = record(
+  'dnp3_packed_points',
+  'Packed points beyond those that have a row each: from `index` on, in order',
+  {
+    ...point,
+    states: list(u8('dnp3.al.bit', 'States of the points')),
+    double_bit_states: list(u8('dnp3.al.2bit', 'States of the points of two bits', { names: DOUBLE_BIT_STATES })),
+  },
+);
 
 export const DoubleBitInput = record('dnp3_double_bit_input', 'A double-bit binary input or its event (groups 3 and 4)', {
   ...point,
@@ -491,7 +502,18 @@ export const SecurityStatistic = record('dnp3_security_statistic', 'A count of s
 });
 
 export const RECORDS = [
-  ...[Dnp3, ObjectHeader, BinaryInput, DoubleBitInput, BinaryOutput, ControlBlock, BinaryCommandEvent, Counter, AnalogInput],
+  ...[
+    Dnp3,
+    ObjectHeader,
+    BinaryInput,
+    PackedPoints,
+    DoubleBitInput,
+    BinaryOutput,
+    ControlBlock,
+    BinaryCommandEvent,
+    Counter,
+    AnalogInput,
+  ],
   ...[Deadband, AnalogOutput, AnalogCommand, Time, TimeDelay, File, InternalIndication, DeviceAttribute, OctetString],
   ...[ObjectData, Authentication, SecurityStatistic],
 ] as const;

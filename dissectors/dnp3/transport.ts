@@ -13,7 +13,7 @@ export const Segment = {
   complete: 0,
   /** More segments must come. */
   joined: 1,
-  /** The last segment again (a link-layer retry): not looked at twice. */
+  /** A segment that was joined already: not looked at twice. */
   duplicate: 2,
   /** No FIR before it. */
   without_first: 3,
@@ -32,9 +32,10 @@ class Fragment {
   addresses = 0;
   size = 0;
   segments = 0;
-  last_sequence = 0;
-  last_size = 0;
+  first_sequence = 0;
   used_at = 0;
+  /** Where each segment ends in `bytes`. */
+  readonly ends = new Uint16Array(SEQUENCE_SPACE);
   readonly bytes = sharedBytes(MAX_FRAGMENT_SIZE);
 }
 
@@ -93,6 +94,7 @@ export class Reassembly {
       this.segments = 1;
       return Segment.complete;
     }
+    if (fragment && this.repeats(fragment, sequence, source, from, to)) return Segment.duplicate;
     if (fir) {
       if (fragment) this.abandoned = true;
       else {
@@ -104,9 +106,9 @@ export class Reassembly {
       }
       fragment.size = 0;
       fragment.segments = 0;
+      fragment.first_sequence = sequence;
     } else if (!fragment) return Segment.without_first;
-    else if (sequence === fragment.last_sequence && this.repeats(fragment, source, from, to)) return Segment.duplicate;
-    else if (sequence !== (fragment.last_sequence + 1) % SEQUENCE_SPACE) {
+    else if (fragment.segments < SEQUENCE_SPACE && sequence !== (fragment.first_sequence + fragment.segments) % SEQUENCE_SPACE) {
       this.drop(fragment);
       return Segment.sequence_break;
     }
@@ -115,9 +117,7 @@ export class Reassembly {
       return Segment.too_long;
     }
     for (let i = from; i < to; i++) fragment.bytes[fragment.size++] = source[i];
-    fragment.segments++;
-    fragment.last_sequence = sequence;
-    fragment.last_size = to - from;
+    fragment.ends[fragment.segments++] = fragment.size;
     fragment.used_at = ++clock;
     if (!fin) return Segment.joined;
     this.bytes = fragment.bytes;
@@ -151,9 +151,12 @@ export class Reassembly {
     return undefined;
   }
 
-  private repeats(fragment: Fragment, source: Uint8Array, from: number, to: number): boolean {
-    if (to - from !== fragment.last_size) return false;
-    const start = fragment.size - fragment.last_size;
+  /** The very octets that were joined under this number: a retry of the link layer, or a datagram that came twice. */
+  private repeats(fragment: Fragment, sequence: number, source: Uint8Array, from: number, to: number): boolean {
+    const segment = (sequence - fragment.first_sequence + SEQUENCE_SPACE) % SEQUENCE_SPACE;
+    if (segment >= fragment.segments) return false;
+    const start = segment === 0 ? 0 : fragment.ends[segment - 1];
+    if (to - from !== fragment.ends[segment] - start) return false;
     for (let i = from; i < to; i++) if (source[i] !== fragment.bytes[start + i - from]) return false;
     return true;
   }
