@@ -4,7 +4,7 @@ const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(
 
 /** A station's own address as text; '' for none, zero, group and broadcast addresses, which are nobody's. */
 export function stationMac(mac: Uint8Array | null | undefined): string {
-  if (!mac || mac.length !== 6 || mac[0] & 0x01) return '';
+  if (mac?.length !== 6 || mac[0] & 0x01) return '';
   if ((mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) === 0) return '';
   return `${HEX[mac[0]]}:${HEX[mac[1]]}:${HEX[mac[2]]}:${HEX[mac[3]]}:${HEX[mac[4]]}:${HEX[mac[5]]}`;
 }

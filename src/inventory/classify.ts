@@ -49,7 +49,8 @@ const SUPERVISORY = new Set(['opcua']);
 /** Between networks and hosts: taking part in them makes nobody a server or a workstation. */
 const HOUSEKEEPING = new Set(['', 'arp', 'lldp', 'icmp', 'igmp', 'tpkt', 'cotp', 'mdns', 'ssdp', 'llmnr', 'dhcp']);
 
-const isIndustrial = (name: string) => CONTROLLER.has(name) || TELECONTROL.has(name) || SUBSTATION.has(name) || SUPERVISORY.has(name);
+const isIndustrial = (name: string) =>
+  CONTROLLER.has(name) || TELECONTROL.has(name) || SUBSTATION.has(name) || SUPERVISORY.has(name);
 
 interface Rule {
   type: string;
@@ -98,13 +99,40 @@ const RULES: readonly Rule[] = [
   { type: 'router', purdue_level: null, when: (c) => says(c, /router/i) },
   { type: 'switch', purdue_level: null, when: (c) => says(c, /bridge|switch/i) },
   { type: 'access_point', purdue_level: null, when: (c) => says(c, /wlan|access.?point/i) },
-  { type: 'server', purdue_level: null, when: (c) => said('serves', c.deeds.filter((d) => d.role === 'server' && isOffice(d))) },
-  { type: 'server', purdue_level: null, when: (c) => said('serves', c.deeds.filter((d) => d.role === 'server' && d.app_proto === 'dhcp')) },
-  { type: 'workstation', purdue_level: null, when: (c) => said('uses', c.deeds.filter((d) => d.role === 'client' && isOffice(d))) },
+  {
+    type: 'server',
+    purdue_level: null,
+    when: (c) =>
+      said(
+        'serves',
+        c.deeds.filter((d) => d.role === 'server' && isOffice(d)),
+      ),
+  },
+  {
+    type: 'server',
+    purdue_level: null,
+    when: (c) =>
+      said(
+        'serves',
+        c.deeds.filter((d) => d.role === 'server' && d.app_proto === 'dhcp'),
+      ),
+  },
   {
     type: 'workstation',
     purdue_level: null,
-    when: (c) => (c.has_name && c.deeds.some((d) => d.role === 'client' && d.app_proto === 'dhcp') ? 'asks for an address by name over dhcp' : ''),
+    when: (c) =>
+      said(
+        'uses',
+        c.deeds.filter((d) => d.role === 'client' && isOffice(d)),
+      ),
+  },
+  {
+    type: 'workstation',
+    purdue_level: null,
+    when: (c) =>
+      c.has_name && c.deeds.some((d) => d.role === 'client' && d.app_proto === 'dhcp')
+        ? 'asks for an address by name over dhcp'
+        : '',
   },
 ];
 

@@ -1,0 +1,253 @@
+import type { Deed } from './classify.ts';
+
+/** Limits of the inventory; what goes beyond is not taken up and counted. */
+export interface Limits {
+  devices: number;
+  /** Of these, how many may be known by an address alone: hosts behind routers, which anybody can invent. */
+  devices_without_mac: number;
+  interfaces_per_device: number;
+  addresses_per_device: number;
+  attributes_per_device: number;
+  /** Former values kept of what one source says. */
+  values_per_attribute: number;
+  parts_per_device: number;
+  deeds_per_device: number;
+  peers_per_deed: number;
+  /** Conversations being followed; the oldest is forgotten. */
+  flows: number;
+  connections: number;
+  /** Unrecognised server ports of a pair of hosts that get a row each; the rest share one. */
+  ports_per_pair: number;
+  activities: number;
+  activities_per_connection: number;
+  /** Events of one kind that one device may cause in an hour of packet time. */
+  events_per_hour: number;
+  /** Events kept until they are drained. */
+  events: number;
+  text_length: number;
+}
+
+export const DEFAULT_LIMITS: Limits = {
+  devices: 50_000,
+  devices_without_mac: 25_000,
+  interfaces_per_device: 64,
+  addresses_per_device: 256,
+  attributes_per_device: 512,
+  values_per_attribute: 16,
+  parts_per_device: 1024,
+  deeds_per_device: 64,
+  peers_per_deed: 32,
+  flows: 262_144,
+  connections: 100_000,
+  ports_per_pair: 64,
+  activities: 200_000,
+  activities_per_connection: 512,
+  events_per_hour: 32,
+  events: 100_000,
+  text_length: 256,
+};
+
+export const COUNTERS = [
+  'devices_refused', 'interfaces_refused', 'addresses_refused', 'attributes_refused', 'attribute_values_forgotten', 'parts_refused',
+  'deeds_refused', 'flows_forgotten', 'facts_without_flow', 'connections_refused', 'ports_folded', 'activities_refused',
+  'events_suppressed',
+] as const; // biome-ignore format: a list
+export type InventoryCounters = Record<(typeof COUNTERS)[number], number>;
+
+/** Where and when: the packet that caused something. */
+export interface Moment {
+  frame: number;
+  time_ms: number;
+}
+
+/** One MAC in one segment. */
+export interface Face {
+  segment: string;
+  mac: string;
+  vendor: string;
+  /** null: the virtual address of a redundancy group, which is nobody's own. */
+  device: Device | null;
+  /** The redundancy group; ''. */
+  redundancy: string;
+  /** Sends packets of addresses that are not its own. */
+  router: boolean;
+  first_ms: number;
+  last_ms: number;
+  /** Addresses it claims, by address; of a router only those it spoke for itself. */
+  claims: Map<string, Claim>;
+}
+
+/** A MAC used an address as its own, or seemed to. */
+export interface Claim {
+  face: Face;
+  place: Place;
+  /** Said by the owner itself (ARP, DHCP); otherwise only the source of packets. */
+  strong: boolean;
+  /** The address had another owner then: the packets are forwarded, or the address is disputed. */
+  transit: boolean;
+  last_ms: number;
+}
+
+/** One IP address in one segment. */
+export interface Place {
+  segment: string;
+  ip: string;
+  device: Device | null;
+  claims: Claim[];
+  /** The router its packets come from, where it has no MAC of its own here. */
+  via: Face | null;
+}
+
+/** An address a device has or had. */
+export interface AddressRecord {
+  place: Place;
+  mac: string;
+  via_mac: string;
+  how: string;
+  current: boolean;
+  first_ms: number;
+  last_ms: number;
+  first_frame: number;
+  capture_id: number;
+}
+
+export interface AttributeValue {
+  part: string;
+  attribute: string;
+  value: string;
+  app_proto: string;
+  field: string;
+  ip: string;
+  current: boolean;
+  preferred: boolean;
+  first_ms: number;
+  last_ms: number;
+  first_frame: number;
+  capture_id: number;
+}
+
+export interface Part {
+  part: string;
+  kind: string;
+  number: number;
+  ip: string;
+  app_proto: string;
+  first_ms: number;
+  last_ms: number;
+  first_frame: number;
+  capture_id: number;
+}
+
+export interface Device {
+  id: number;
+  first_ms: number;
+  last_ms: number;
+  first_frame: number;
+  capture_id: number;
+  faces: Face[];
+  /** By `segment|ip|mac`. */
+  addresses: Map<string, AddressRecord>;
+  /** By `part|attribute|app_proto|field`: the values of one source, the last one current. */
+  attributes: Map<string, AttributeValue[]>;
+  parts: Map<string, Part>;
+  deeds: Map<string, Deed>;
+  /** The redundancy group it is the address of; ''. */
+  redundancy: string;
+  type: string;
+  type_reason: string;
+  purdue_level: number | null;
+  programming_reason: string;
+  /** Chassis of its LLDP frames; ''. */
+  chassis: string;
+  serial_key: string;
+  /** Events of a kind in the present hour. */
+  event_counts: Map<string, { hour: number; count: number }>;
+  /** What of it is to be stored. */
+  stored: boolean;
+  dirty: boolean;
+  reset: boolean;
+  dirty_addresses: boolean;
+  dirty_attributes: boolean;
+  dirty_parts: boolean;
+}
+
+/** One end of a flow: looked up until it is known who it is. */
+export interface End {
+  mac: string;
+  ip: string;
+  port: number;
+  /** As shown in the connection, also where no device has that address. */
+  shown_mac: string;
+  shown_ip: string;
+  face: Face | null;
+  place: Place | null;
+  /** It has sent. */
+  seen: boolean;
+}
+
+export interface Flow {
+  segment: string;
+  proto: string;
+  ethertype: number;
+  opener: End;
+  responder: End;
+  app_proto: string;
+  recognised_by: string;
+  opener_certain: boolean;
+  client: number;
+  first_ms: number;
+  last_ms: number;
+  first_frame: number;
+  connection: Connection | null;
+  packets_from_opener: number;
+  packets_from_responder: number;
+  bytes_from_opener: number;
+  bytes_from_responder: number;
+}
+
+/** All flows between two ends to one server port in one protocol. Counters are what is not yet drained. */
+export interface Connection {
+  id: number;
+  key: string;
+  pair: string;
+  segment: string;
+  proto: string;
+  ethertype: number;
+  opener: End;
+  responder: End;
+  server_port: number;
+  app_proto: string;
+  recognised_by: string;
+  opener_certain: boolean;
+  client: number;
+  /** Of this run; with none left and nothing stored it is forgotten. */
+  total_flows: number;
+  stored: boolean;
+  activities: number;
+  flows: number;
+  packets_from_opener: number;
+  packets_from_responder: number;
+  bytes_from_opener: number;
+  bytes_from_responder: number;
+  first_ms: number;
+  last_ms: number;
+  first_frame: number;
+}
+
+export interface ActivityEntry {
+  id: number;
+  connection: Connection;
+  app_proto: string;
+  operation: string;
+  from_opener: boolean;
+  role: string;
+  target: string;
+  target_first: number;
+  target_last: number;
+  unit: number;
+  unit_name: string;
+  count: number;
+  first_ms: number;
+  last_ms: number;
+  first_frame: number;
+}

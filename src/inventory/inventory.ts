@@ -1,0 +1,1523 @@
+import { Operation, type OperationName } from '../dissect/operation.ts';
+import type { ot_sensor } from '../proto/facts.js';
+import { type ChangeSet, type EventRow, emptyChangeSet } from '../store/change-set.ts';
+import type { Snapshot } from '../store/queries.ts';
+import {
+  anyIp,
+  anyMac,
+  hostIp,
+  isPrivate,
+  macBytes,
+  macDistance,
+  network,
+  redundancyGroup,
+  segmentText,
+  stationMac,
+} from './address.ts';
+import { type Conduct, type Deed, programming, propose } from './classify.ts';
+import {
+  type ActivityEntry,
+  type AddressRecord,
+  type AttributeValue,
+  type Claim,
+  COUNTERS,
+  type Connection,
+  DEFAULT_LIMITS,
+  type Device,
+  type End,
+  type Face,
+  type Flow,
+  type InventoryCounters,
+  type Limits,
+  type Moment,
+  type Part,
+  type Place,
+} from './entities.ts';
+import type { VendorOf } from './vendor.ts';
+
+/** Devices are detected, change their address, …: what happened, by which packet. */
+export type InventoryEventKind =
+  | 'device_detected'
+  | 'address_changed'
+  | 'attribute_changed'
+  | 'router_recognised'
+  | 'devices_merged'
+  | 'type_changed';
+export type InventoryEvent = EventRow & { kind: InventoryEventKind };
+
+export interface InventoryOptions {
+  vendorOf?: VendorOf;
+  /** Name of the zone of a device by its main address; '' none. */
+  zoneOf?: (ip: string, mac: string, segment: string) => string;
+  /** Called for each event at once, in the order of the packets; they are in the change set too. */
+  onEvent?: (event: InventoryEvent) => void;
+  limits?: Partial<Limits>;
+}
+
+/** Addresses that are not a MAC's own from which on it forwards for others. */
+const ROUTER_ADDRESSES = 4;
+/** IPv6 hosts have several prefixes by design (link-local, unique local, global). */
+const ROUTER_PREFIXES = 3;
+/** Addresses that were in use long ago do not tell of forwarding: one host may have had them one after the other. */
+const ROUTER_WINDOW_MS = 24 * 3_600_000;
+/** An address only seen in traffic passes to another MAC when its holder has been silent for so long. */
+const IDLE_MS = 300_000;
+/** Ports of a switch are numbered from its chassis; interfaces of a controller follow one another. */
+const CHASSIS_DISTANCE = 256;
+const SERIAL_DISTANCE = 16;
+const HOUR_MS = 3_600_000;
+
+/** Whose word counts more on the same thing: what a device's own protocol says, then its network's, then its manufacturer's number. */
+const PRECEDENCE: readonly string[] = [
+  's7comm',
+  's7comm_plus',
+  'cip',
+  'enip',
+  'modbus',
+  'umas',
+  'dnp3',
+  'bacnet',
+  'opcua',
+  'mms',
+];
+const LAST: readonly string[] = ['lldp', 'dhcp', 'mac'];
+
+function precedence(app_proto: string): number {
+  const first = PRECEDENCE.indexOf(app_proto);
+  if (first >= 0) return first;
+  const last = LAST.indexOf(app_proto);
+  return last < 0 ? PRECEDENCE.length : PRECEDENCE.length + 1 + last;
+}
+
+/**
+ * Devices, connections and activities, as a function of the facts in packet order: the same sequence gives the same devices with the
+ * same ids. It does no I/O and reads no clock. `drain()` gives what is new since the last call; with `load()` it goes on where a former
+ * run ended, so that a capture replayed again adds no device.
+ *
+ * Only what sends is a device. A MAC in its segment is one; the addresses it speaks for are its own, until it turns out to forward for
+ * others: then those become devices of their own, without an interface. An address may move from MAC to MAC, and leaves a record behind.
+ */
+export class Inventory {
+  readonly counters = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as InventoryCounters;
+  readonly limits: Limits;
+  readonly #vendorOf: VendorOf;
+  readonly #zoneOf: (ip: string, mac: string, segment: string) => string;
+  readonly #onEvent: ((event: InventoryEvent) => void) | undefined;
+
+  #capture_id = 0;
+  #next_device_id = 1;
+  #next_connection_id = 1;
+  #next_activity_id = 1;
+  #without_mac = 0;
+
+  readonly #devices = new Map<number, Device>();
+  readonly #faces = new Map<string, Face>();
+  readonly #places = new Map<string, Place>();
+  /** The same address in all segments. */
+  readonly #places_by_ip = new Map<string, Place[]>();
+  readonly #by_chassis = new Map<string, Device>();
+  readonly #by_serial = new Map<string, Device>();
+  readonly #flows = new Map<number, Flow>();
+  readonly #connections = new Map<string, Connection>();
+  readonly #ports_of_pair = new Map<string, number>();
+  readonly #activities = new Map<string, ActivityEntry>();
+
+  #dirty_devices = new Set<Device>();
+  #dirty_connections = new Set<Connection>();
+  #dirty_activities = new Set<ActivityEntry>();
+  #reassignments: ChangeSet['reassignments'] = [];
+  #gone: number[] = [];
+  #events: InventoryEvent[] = [];
+
+  constructor(options: InventoryOptions = {}) {
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#vendorOf = options.vendorOf ?? (() => '');
+    this.#zoneOf = options.zoneOf ?? (() => '');
+    this.#onEvent = options.onEvent;
+  }
+
+  /** A new capture begins: frames count from 1 again, and flow ids with them. */
+  begin(capture_id: number): void {
+    this.#capture_id = capture_id;
+    this.#flows.clear();
+  }
+
+  get device_count(): number {
+    return this.#devices.size;
+  }
+
+  /** How much waits to be drained, in rows. */
+  get pending(): number {
+    return this.#dirty_devices.size + this.#dirty_connections.size + this.#dirty_activities.size + this.#events.length;
+  }
+
+  /** One fact of a batch; those that concern no device (findings) are passed over. */
+  take(fact: ot_sensor.Fact.$Properties): void {
+    const at: Moment = { frame: fact.frame ?? 0, time_ms: fact.time_ms ?? 0 };
+    if (fact.flow_update) this.connection(at, fact.flow_update);
+    else if (fact.activity) this.activity(at, fact.activity);
+    else if (fact.binding) this.sighting(at, fact.binding);
+    else if (fact.flow_opened) this.opened(at, fact.flow_opened);
+    else if (fact.attribute) this.attribute(at, fact.attribute);
+  }
+
+  /** An address was seen at a MAC. Answers the device's id, 0 where the endpoint is none. */
+  sighting(at: Moment, binding: ot_sensor.Binding.$Properties): number {
+    const { endpoint } = binding;
+    if (!endpoint) return 0;
+    const end = newEnd(endpoint);
+    this.#see(at, segmentText(binding.vlan), end, binding.how ?? '');
+    return deviceOf(end)?.id ?? 0;
+  }
+
+  opened(at: Moment, opened: ot_sensor.FlowOpened.$Properties): void {
+    if (this.#flows.size >= this.limits.flows) {
+      for (const oldest of this.#flows.keys()) {
+        this.#flows.delete(oldest);
+        break;
+      }
+      this.counters.flows_forgotten++;
+    }
+    const flow: Flow = {
+      segment: segmentText(opened.vlan),
+      proto: opened.proto ?? '',
+      ethertype: opened.ethertype ?? 0,
+      opener: newEnd(opened.opener),
+      responder: newEnd(opened.responder),
+      app_proto: '',
+      recognised_by: '',
+      opener_certain: opened.opener_certain ?? false,
+      client: opened.opener_certain ? 0 : -1,
+      first_ms: at.time_ms,
+      last_ms: at.time_ms,
+      first_frame: at.frame,
+      connection: null,
+      packets_from_opener: 0,
+      packets_from_responder: 0,
+      bytes_from_opener: 0,
+      bytes_from_responder: 0,
+    };
+    this.#flows.set(opened.flow_id ?? 0, flow);
+    this.#join(flow);
+  }
+
+  /** What a conversation carried since the last update. */
+  connection(at: Moment, update: ot_sensor.FlowUpdate.$Properties): void {
+    const flow = this.#flows.get(update.flow_id ?? 0);
+    if (!flow) {
+      this.counters.facts_without_flow++;
+      return;
+    }
+    const packets_from_opener = update.packets_from_opener ?? 0;
+    const packets_from_responder = update.packets_from_responder ?? 0;
+    const bytes_from_opener = update.bytes_from_opener ?? 0;
+    const bytes_from_responder = update.bytes_from_responder ?? 0;
+    const first_ms = update.first_ms || at.time_ms;
+    const last_ms = update.last_ms || at.time_ms;
+    const first: Moment = { frame: at.frame, time_ms: first_ms };
+    if (packets_from_opener > 0) this.#sent(first, last_ms, flow, flow.opener);
+    if (packets_from_responder > 0) this.#sent(first, last_ms, flow, flow.responder);
+
+    if (update.app_proto && update.app_proto !== flow.app_proto) {
+      flow.app_proto = update.app_proto;
+      flow.recognised_by = update.recognised_by ?? '';
+    }
+    if (update.opener_certain) flow.opener_certain = true;
+    if (update.client === 0 || update.client === 1) flow.client = update.client;
+    this.#join(flow);
+    flow.first_ms = Math.min(flow.first_ms, first_ms);
+    flow.last_ms = Math.max(flow.last_ms, last_ms);
+    flow.packets_from_opener += packets_from_opener;
+    flow.packets_from_responder += packets_from_responder;
+    flow.bytes_from_opener += bytes_from_opener;
+    flow.bytes_from_responder += bytes_from_responder;
+    const { connection } = flow;
+    if (connection) {
+      connection.packets_from_opener += packets_from_opener;
+      connection.packets_from_responder += packets_from_responder;
+      connection.bytes_from_opener += bytes_from_opener;
+      connection.bytes_from_responder += bytes_from_responder;
+      widen(connection, first_ms, last_ms, flow.first_frame);
+      this.#dirty_connections.add(connection);
+    }
+    // Both have spoken a protocol that was recognised by its content: that alone says who serves and who uses.
+    if (flow.app_proto && flow.client >= 0 && flow.packets_from_opener > 0 && flow.packets_from_responder > 0) {
+      const [client, server] = flow.client === 0 ? [flow.opener, flow.responder] : [flow.responder, flow.opener];
+      this.#deed(first, flow.segment, client, server, flow.app_proto, 'client', 0);
+      this.#deed(first, flow.segment, server, client, flow.app_proto, 'server', 0);
+    }
+    if (update.ended) this.#flows.delete(update.flow_id ?? 0);
+  }
+
+  activity(at: Moment, activity: ot_sensor.Activity.$Properties): void {
+    const flow = this.#flows.get(activity.flow_id ?? 0);
+    if (!flow) {
+      this.counters.facts_without_flow++;
+      return;
+    }
+    const from_opener = activity.from_opener ?? false;
+    const [sender, receiver] = from_opener ? [flow.opener, flow.responder] : [flow.responder, flow.opener];
+    const operation = (activity.operation || 'other') as OperationName;
+    const app_proto = activity.app_proto || flow.app_proto;
+    const unit = activity.unit ?? -1;
+    const first: Moment = { frame: at.frame, time_ms: activity.first_ms || at.time_ms };
+    const last_ms = activity.last_ms || at.time_ms;
+    let role = activity.role || 'unknown';
+    if (role === 'unknown' && flow.client >= 0) role = (flow.client === 0) === from_opener ? 'client' : 'server';
+
+    this.#sent(first, last_ms, flow, sender);
+    if (role === 'client' || role === 'server') {
+      // An error is no sign that the operation is served, nor that the unit exists.
+      const done = operation === 'error' ? 0 : 1 << (Operation[operation] ?? Operation.other);
+      this.#deed(first, flow.segment, sender, receiver, app_proto, role, done);
+      if (role === 'server' && done && unit >= 0) {
+        const device = deviceOf(sender);
+        const kind = activity.unit_name || 'unit';
+        // MODBUS Messaging on TCP/IP V1.0b, 4.4.2.1: 0xFF (and 0) address the server itself, not something behind it.
+        const itself = kind === 'unit' && (unit === 255 || unit === 0);
+        if (device && !itself) this.#part(first, device, `${kind} ${unit}`, sender.ip, app_proto);
+      }
+    }
+    this.#record(flow, activity, app_proto, operation, role, first, last_ms);
+  }
+
+  /** Something a PDU told about the device at an endpoint. */
+  attribute(at: Moment, fact: ot_sensor.DeviceAttribute.$Properties): void {
+    if (!fact.endpoint || !fact.attribute) return;
+    const end = newEnd(fact.endpoint);
+    const segment = segmentText(fact.vlan);
+    this.#find(segment, end);
+    if (!deviceOf(end)) this.#see(at, segment, end, 'traffic');
+    const device = deviceOf(end);
+    const value = clean(fact.value ?? '', this.limits.text_length);
+    if (!device || value === '') return;
+    const part = clean(fact.part ?? '', this.limits.text_length);
+    const app_proto = fact.app_proto ?? '';
+    if (part !== '' && !this.#part(at, device, part, end.ip, app_proto)) return;
+    this.#say(at, device, { part, attribute: fact.attribute, value, app_proto, field: fact.field ?? '', ip: end.ip });
+    if (part !== '') return;
+    if (fact.attribute === 'mac' && app_proto === 'lldp') this.#chassis(at, segment, device, value.toLowerCase());
+    if (fact.attribute === 'serial' || fact.attribute === 'order_code' || fact.attribute === 'model') this.#serial(at, device);
+  }
+
+  /** The device at an endpoint as far as it is known, for alerts: its id, or 0. */
+  deviceAt(endpoint: ot_sensor.Endpoint.$Properties | null | undefined, vlan: readonly number[] | null | undefined): number {
+    if (!endpoint) return 0;
+    const end = newEnd(endpoint);
+    this.#find(segmentText(vlan), end);
+    return deviceOf(end)?.id ?? 0;
+  }
+
+  /** What is new since the last call, for the writer. Counters in it are increments. */
+  drain(): ChangeSet {
+    const changes = emptyChangeSet();
+    changes.reassignments = this.#reassignments;
+    changes.device_resets = this.#gone;
+    changes.events = this.#events;
+    for (const device of this.#dirty_devices) this.#drainDevice(device, changes);
+    for (const connection of this.#dirty_connections) this.#drainConnection(connection, changes);
+    for (const activity of this.#dirty_activities) {
+      const { connection, ...row } = activity;
+      const none = row.target === '';
+      changes.activities.push({
+        ...row,
+        target_first: none ? null : row.target_first,
+        target_last: none ? null : row.target_last,
+        connection_id: connection.id,
+        capture_id: this.#capture_id,
+      });
+      activity.count = 0;
+    }
+    this.#reassignments = [];
+    this.#gone = [];
+    this.#events = [];
+    this.#dirty_devices = new Set();
+    this.#dirty_connections = new Set();
+    this.#dirty_activities = new Set();
+    return changes;
+  }
+
+  // -- Who is who ----------------------------------------------------------------------------------------------------------
+
+  #sent(at: Moment, last_ms: number, flow: Flow, end: End): void {
+    if (!end.seen) {
+      this.#see(at, flow.segment, end, 'traffic');
+      end.seen = true;
+    }
+    const device = deviceOf(end);
+    if (!device) return;
+    if (end.face) {
+      if (last_ms > end.face.last_ms) end.face.last_ms = last_ms;
+      const claim = end.face.claims.get(end.ip);
+      if (claim && last_ms > claim.last_ms) claim.last_ms = last_ms;
+    }
+    if (last_ms > device.last_ms) device.last_ms = last_ms;
+    if (end.place?.device === device) {
+      const record = device.addresses.get(recordKey(end.place, device === end.face?.device ? end.face : null));
+      if (record) {
+        if (last_ms > record.last_ms) record.last_ms = last_ms;
+        record.current = true;
+        device.dirty_addresses = true;
+      }
+    }
+    this.#touch(device);
+  }
+
+  /** The end sent something: it is somebody. */
+  #see(at: Moment, segment: string, end: End, how: string): void {
+    const { mac, ip } = end;
+    const strong = how === 'arp' || how === 'dhcp';
+    if (mac !== '') end.face = this.#face(at, segment, mac, ip);
+    const { face } = end;
+    if (mac !== '' && !face) return;
+    if (ip === '') {
+      if (face?.device) this.#touch(face.device);
+      return;
+    }
+    const place = this.#place(segment, ip);
+    end.place = place;
+    if (face?.redundancy !== '') {
+      if (face && place.claims.length === 0) place.via = face;
+      this.#settle(at, place, null, how);
+      if (face && strong && place.device) this.#redundancy(at, place.device, face.redundancy);
+      return;
+    }
+    let claim = face.claims.get(ip);
+    if (claim) {
+      claim.strong ||= strong;
+      claim.last_ms = Math.max(claim.last_ms, at.time_ms);
+    } else if (face.router && !strong) {
+      if (place.claims.length === 0) place.via = face;
+      this.#settle(at, place, null, how);
+      return;
+    } else {
+      if (face.claims.size >= this.limits.addresses_per_device) {
+        this.counters.addresses_refused++;
+        end.place = null;
+        return;
+      }
+      claim = { face, place, strong, transit: false, last_ms: at.time_ms };
+      face.claims.set(ip, claim);
+      place.claims.push(claim);
+      if (!strong && this.#forwards(face, at)) {
+        this.#recognise(at, face);
+        if (place.claims.length === 0) place.via = face;
+        this.#settle(at, place, null, how);
+        return;
+      }
+    }
+    this.#settle(at, place, claim, how);
+  }
+
+  #face(at: Moment, segment: string, mac: string, ip: string): Face | null {
+    const key = `${segment}|${mac}`;
+    let face = this.#faces.get(key);
+    if (face) {
+      if (at.time_ms > face.last_ms) face.last_ms = at.time_ms;
+      return face;
+    }
+    const redundancy = redundancyGroup(mac);
+    // Virtual addresses have no device that would bound them.
+    if (redundancy !== '' && this.#faces.size >= 2 * this.limits.devices) return null;
+    const vendor = redundancy === '' ? this.#vendorOf(macBytes(mac)) : '';
+    face = { segment, mac, vendor, device: null, redundancy, router: redundancy !== '', first_ms: at.time_ms, last_ms: at.time_ms, claims: new Map() }; // biome-ignore format: one value
+    if (redundancy === '') {
+      const device = this.#sameStation(segment, mac, ip) ?? this.#newDevice(at, ip || mac, mac, vendor);
+      if (!device) return null;
+      if (device.faces.length >= this.limits.interfaces_per_device) {
+        this.counters.interfaces_refused++;
+        return null;
+      }
+      face.device = device;
+      device.faces.push(face);
+      if (vendor !== '')
+        this.#say(at, device, { part: '', attribute: 'vendor', value: vendor, app_proto: 'mac', field: 'oui', ip: '' });
+      this.#touch(device);
+    }
+    this.#faces.set(key, face);
+    const chassis = redundancy === '' ? this.#by_chassis.get(key) : undefined;
+    if (chassis && face.device && chassis !== face.device && near(chassis, face.device, CHASSIS_DISTANCE)) {
+      this.#merge(at, face.device, chassis, 'the chassis of LLDP frames');
+    }
+    return face;
+  }
+
+  /** A mirror of several ports shows a station tagged and untagged: same MAC and same address are the same thing. */
+  #sameStation(segment: string, mac: string, ip: string): Device | null {
+    if (ip === '') return null;
+    for (const place of this.#places_by_ip.get(ip) ?? []) {
+      if (place.segment === segment) continue;
+      const other = this.#faces.get(`${place.segment}|${mac}`);
+      if (other?.device && !other.router && place.device === other.device) return other.device;
+    }
+    return null;
+  }
+
+  #place(segment: string, ip: string): Place {
+    const key = `${segment}|${ip}`;
+    let place = this.#places.get(key);
+    if (!place) {
+      place = { segment, ip, device: null, claims: [], via: null };
+      // Places that nobody could be found for (limits) are not kept: see #settle.
+      this.#places.set(key, place);
+      const others = this.#places_by_ip.get(ip);
+      if (others) others.push(place);
+      else this.#places_by_ip.set(ip, [place]);
+    }
+    return place;
+  }
+
+  #forget(place: Place): void {
+    this.#places.delete(`${place.segment}|${place.ip}`);
+    const others = this.#places_by_ip.get(place.ip)?.filter((other) => other !== place) ?? [];
+    if (others.length) this.#places_by_ip.set(place.ip, others);
+    else this.#places_by_ip.delete(place.ip);
+  }
+
+  /** Fills in who an end is, without making anybody. */
+  #find(segment: string, end: End): void {
+    end.face ??= end.mac === '' ? null : (this.#faces.get(`${segment}|${end.mac}`) ?? null);
+    end.place ??= end.ip === '' ? null : (this.#places.get(`${segment}|${end.ip}`) ?? null);
+  }
+
+  /** Decides whose an address is now. `claim` is the one that was just made or repeated; null: by a router, or without a MAC. */
+  #settle(at: Moment, place: Place, claim: Claim | null, how: string): void {
+    const holder = place.claims.find((c) => !c.transit && c.face.device === place.device);
+    let owner: Claim | null = holder ?? null;
+    if (claim && claim !== holder) {
+      if (claim.strong && (how === 'arp' || how === 'dhcp')) owner = claim;
+      else if (!holder) owner = claim;
+      else if (!holder.strong && at.time_ms - holder.last_ms > IDLE_MS) owner = claim;
+      if (owner === claim) claim.transit = false;
+      else claim.transit = true;
+    }
+    if (owner?.face.device) this.#hand(at, place, owner.face.device, owner.face, how);
+    else {
+      const device = place.device ?? this.#remote(at, place);
+      if (!device) this.#forget(place);
+      else this.#hand(at, place, device, null, how);
+    }
+  }
+
+  /** The device of an address that has no MAC here: the one that has it directly in another segment, else one of its own. */
+  #remote(at: Moment, place: Place): Device | null {
+    const others = this.#places_by_ip.get(place.ip) ?? [];
+    const direct = new Set(others.filter((o) => o.claims.some((c) => !c.transit)).map((o) => o.device));
+    direct.delete(null);
+    if (direct.size === 1) return [...direct][0];
+    const known = others.find((o) => o.device && o.device.faces.length === 0);
+    return known?.device ?? this.#newDevice(at, place.ip, '', '');
+  }
+
+  #hand(at: Moment, place: Place, device: Device, face: Face | null, how: string): void {
+    const former = place.device;
+    const key = recordKey(place, face);
+    const known = device.addresses.get(key);
+    if (former === device && known) {
+      known.current = true;
+      if (at.time_ms > known.last_ms) known.last_ms = at.time_ms;
+      if (strength(how) > strength(known.how)) known.how = how;
+      device.dirty_addresses = true;
+      this.#touch(device);
+      return;
+    }
+    place.device = device;
+    if (face) place.via = null;
+    if (former && former !== device) {
+      if (former.faces.length === 0) {
+        // What was known by its address alone is now seen itself.
+        this.#merge(at, former, device, 'the address was seen with a MAC of its own');
+        this.#hand(at, place, place.device ?? device, face, how);
+        return;
+      }
+      for (const record of former.addresses.values()) if (record.place === place) record.current = false;
+      former.dirty_addresses = true;
+      this.#touch(former);
+    }
+    // An address without a segment of its own in the record's key may be there already under the router.
+    if (!this.#makeRoom(device)) return;
+    const renewed = face !== null && strength(how) > 0 && !place.ip.includes(':');
+    const before: string[] = [];
+    for (const record of device.addresses.values()) {
+      if (!record.current || record.mac !== (face?.mac ?? '') || record.place.segment !== place.segment) continue;
+      before.push(record.place.ip);
+      // What it still uses comes back with its next packet.
+      if (renewed && !record.place.ip.includes(':')) record.current = false;
+    }
+    const { time_ms, frame } = at;
+    device.addresses.set(key, {
+      place,
+      mac: face?.mac ?? '',
+      via_mac: face ? '' : (place.via?.mac ?? ''),
+      how: how || 'traffic',
+      current: true,
+      first_ms: known ? Math.min(known.first_ms, time_ms) : time_ms,
+      last_ms: known ? Math.max(known.last_ms, time_ms) : time_ms,
+      first_frame: known ? known.first_frame : frame,
+      capture_id: known ? known.capture_id : this.#capture_id,
+    });
+    device.dirty_addresses = true;
+    this.#touch(device);
+    if (former && former !== device) {
+      const title = `${place.ip} moved from device ${former.id} to device ${device.id}`;
+      this.#event(at, 'address_changed', device, title, { ip: place.ip, mac: face?.mac ?? '', former_device: former.id, how });
+    } else if (face && !known && before.length && !place.ip.includes(':')) {
+      const title = `${labelOf(device)} uses ${place.ip}, before ${before.join(', ')}`;
+      this.#event(at, 'address_changed', device, title, { ip: place.ip, mac: face.mac, before, how });
+    }
+    if (face) this.#gather(at, place, device);
+  }
+
+  /** Where the same address was met behind routers in other segments, it was this device. */
+  #gather(at: Moment, place: Place, device: Device): void {
+    const others = this.#places_by_ip.get(place.ip) ?? [];
+    if (others.some((o) => o !== place && o.device !== device && o.claims.some((c) => !c.transit))) return;
+    for (const other of [...others]) {
+      if (other !== place && other.device && other.device !== device && other.device.faces.length === 0) {
+        this.#merge(at, other.device, place.device ?? device, 'the same address behind a router');
+      }
+    }
+  }
+
+  /** Room for one more address: the oldest former one goes. */
+  #makeRoom(device: Device): boolean {
+    if (device.addresses.size < this.limits.addresses_per_device) return true;
+    let oldest: [string, AddressRecord] | null = null;
+    for (const entry of device.addresses) {
+      if (!entry[1].current && (!oldest || entry[1].last_ms < oldest[1].last_ms)) oldest = entry;
+    }
+    this.counters.addresses_refused++;
+    if (!oldest) return false;
+    device.addresses.delete(oldest[0]);
+    device.reset = true;
+    return true;
+  }
+
+  /** Sends for others: too many addresses it never spoke for, or addresses of several networks. */
+  #forwards(face: Face, at: Moment): boolean {
+    const networks = new Set<string>();
+    const prefixes = new Set<string>();
+    let foreign = 0;
+    let own_private = false;
+    let foreign_public = false;
+    for (const claim of face.claims.values()) {
+      const { ip } = claim.place;
+      const net = network(ip);
+      if (net === '' || at.time_ms - claim.last_ms > ROUTER_WINDOW_MS) continue;
+      if (ip.includes(':')) {
+        if (!claim.strong) prefixes.add(net);
+        continue;
+      }
+      networks.add(net);
+      if (claim.strong) own_private ||= isPrivate(ip);
+      else {
+        foreign++;
+        foreign_public ||= !isPrivate(ip);
+      }
+    }
+    return (
+      foreign >= ROUTER_ADDRESSES ||
+      (foreign >= 2 && networks.size >= 2) ||
+      (own_private && foreign_public) ||
+      prefixes.size >= ROUTER_PREFIXES
+    );
+  }
+
+  /** Takes back what was wrongly ascribed to a MAC that only forwarded it. */
+  #recognise(at: Moment, face: Face): void {
+    const router = face.device as Device;
+    face.router = true;
+    const released: string[] = [];
+    for (const claim of [...face.claims.values()]) {
+      if (claim.strong) continue;
+      const { place } = claim;
+      face.claims.delete(place.ip);
+      place.claims.splice(place.claims.indexOf(claim), 1);
+      if (place.claims.length === 0) place.via = face;
+      if (place.device !== router) continue;
+      released.push(place.ip);
+      this.#release(at, router, place);
+    }
+    router.reset = true;
+    this.#touch(router);
+    const title = `${face.mac} forwards packets of other addresses: ${released.slice(0, 8).join(', ')}`;
+    this.#event(at, 'router_recognised', router, title, { mac: face.mac, addresses: released });
+    this.#classify(at, router);
+  }
+
+  #release(at: Moment, router: Device, place: Place): void {
+    const records: AddressRecord[] = [];
+    for (const [key, record] of router.addresses) {
+      if (record.place !== place) continue;
+      router.addresses.delete(key);
+      records.push(record);
+    }
+    place.device = null;
+    const first = records[0];
+    // The device was there when its first packet was.
+    const since: Moment = first ? { frame: at.frame, time_ms: first.first_ms } : at;
+    // Somebody else may hold the address directly: what looked like the router's was the router's copy.
+    const holder = place.claims.find((c) => c.face.device && c.face.device !== router);
+    const device = holder?.face.device ?? this.#remote(since, place);
+    if (!device) {
+      this.#forget(place);
+      return;
+    }
+    if (holder) {
+      holder.transit = false;
+      place.via = null;
+    }
+    for (const record of records) {
+      record.mac = holder?.face.mac ?? '';
+      record.via_mac = holder ? '' : (place.via?.mac ?? '');
+      device.addresses.set(recordKey(place, holder?.face ?? null), record);
+      device.first_ms = Math.min(device.first_ms, record.first_ms);
+      device.last_ms = Math.max(device.last_ms, record.last_ms);
+    }
+    place.device = device;
+    for (const [key, values] of router.attributes) {
+      if (values.every((value) => value.ip !== place.ip)) continue;
+      router.attributes.delete(key);
+      device.attributes.set(key, values);
+    }
+    for (const [name, part] of router.parts) {
+      if (part.ip !== place.ip) continue;
+      router.parts.delete(name);
+      device.parts.set(name, part);
+    }
+    for (const [key, deed] of router.deeds) {
+      if (deed.ip !== place.ip) continue;
+      router.deeds.delete(key);
+      device.deeds.set(key, deed);
+    }
+    prefer(router);
+    prefer(device);
+    device.reset = true;
+    this.#touch(device);
+    if (router.stored) this.#reassignments.push({ from: router.id, to: device.id, ip: place.ip });
+    this.#moveEvents(router.id, device.id, place.ip);
+    this.#classify(at, device);
+  }
+
+  /** The one with the lower id stays. */
+  #merge(at: Moment, one: Device, other: Device, reason: string): void {
+    if (one === other) return;
+    const [kept, gone] = one.id < other.id ? [one, other] : [other, one];
+    if (gone.faces.length === 0 || kept.faces.length === 0) this.#without_mac--;
+    for (const face of gone.faces) {
+      face.device = kept;
+      kept.faces.push(face);
+    }
+    // A device that is met itself was not only behind a router.
+    const direct = kept.faces.length > 0;
+    for (const record of gone.addresses.values()) {
+      if (record.place.device === gone) record.place.device = kept;
+      const key = `${record.place.segment}|${record.place.ip}|${record.mac}`;
+      const known = kept.addresses.get(key);
+      if (known) {
+        known.first_ms = Math.min(known.first_ms, record.first_ms);
+        known.last_ms = Math.max(known.last_ms, record.last_ms);
+        known.current ||= record.current;
+      } else if (this.#makeRoom(kept)) kept.addresses.set(key, record);
+    }
+    if (direct) {
+      // In the very segment where it has a MAC, the record without one was of the time before.
+      for (const [key, record] of kept.addresses) {
+        if (record.mac === '' && record.place.claims.some((c) => !c.transit && c.face.device === kept))
+          kept.addresses.delete(key);
+      }
+    }
+    for (const [key, values] of gone.attributes) {
+      const known = kept.attributes.get(key);
+      if (!known) kept.attributes.set(key, values);
+      else for (const value of values) this.#value(kept, key, value);
+    }
+    for (const [name, part] of gone.parts) if (!kept.parts.has(name)) kept.parts.set(name, part);
+    for (const [key, deed] of gone.deeds) {
+      const known = kept.deeds.get(key);
+      if (!known) kept.deeds.set(key, deed);
+      else {
+        known.operations |= deed.operations;
+        for (const peer of deed.peers) {
+          if (known.peers.length < this.limits.peers_per_deed && !known.peers.includes(peer)) known.peers.push(peer);
+        }
+      }
+    }
+    kept.redundancy ||= gone.redundancy;
+    if (gone.chassis) this.#by_chassis.set(gone.chassis, kept);
+    kept.chassis ||= gone.chassis;
+    if (gone.serial_key) this.#by_serial.set(gone.serial_key, kept);
+    kept.serial_key ||= gone.serial_key;
+    if (gone.first_ms < kept.first_ms) {
+      kept.first_ms = gone.first_ms;
+      kept.first_frame = gone.first_frame;
+      kept.capture_id = gone.capture_id;
+    }
+    kept.last_ms = Math.max(kept.last_ms, gone.last_ms);
+    prefer(kept);
+    kept.reset = true;
+    this.#touch(kept);
+    this.#devices.delete(gone.id);
+    this.#dirty_devices.delete(gone);
+    this.#gone.push(gone.id);
+    if (gone.stored) this.#reassignments.push({ from: gone.id, to: kept.id, ip: null });
+    this.#moveEvents(gone.id, kept.id, null);
+    this.#event(at, 'devices_merged', kept, `device ${gone.id} is device ${kept.id}: ${reason}`, { merged: gone.id, reason });
+    this.#classify(at, kept);
+  }
+
+  #newDevice(at: Moment, label: string, mac: string, vendor: string): Device | null {
+    if (this.#devices.size >= this.limits.devices || (mac === '' && this.#without_mac >= this.limits.devices_without_mac)) {
+      this.counters.devices_refused++;
+      return null;
+    }
+    if (mac === '') this.#without_mac++;
+    const device = blankDevice(this.#next_device_id++, at.time_ms, at.frame, this.#capture_id);
+    this.#devices.set(device.id, device);
+    this.#touch(device);
+    const what = [label, mac === label ? '' : mac, vendor].filter((text) => text !== '');
+    this.#event(at, 'device_detected', device, `new device ${what.join(', ')}`, { ip: label === mac ? '' : label, mac, vendor });
+    return device;
+  }
+
+  #redundancy(at: Moment, device: Device, group: string): void {
+    if (device.redundancy === group) return;
+    device.redundancy = group;
+    this.#touch(device);
+    this.#classify(at, device);
+  }
+
+  // -- What it says of itself ----------------------------------------------------------------------------------------------
+
+  #say(
+    at: Moment,
+    device: Device,
+    said: Pick<AttributeValue, 'part' | 'attribute' | 'value' | 'app_proto' | 'field' | 'ip'>,
+  ): void {
+    const key = `${said.part}|${said.attribute}|${said.app_proto}|${said.field}`;
+    const values = device.attributes.get(key);
+    const last = values?.[values.length - 1];
+    if (last?.value === said.value) {
+      if (at.time_ms > last.last_ms) last.last_ms = at.time_ms;
+      device.dirty_attributes = true;
+      this.#touch(device);
+      return;
+    }
+    if (!values && device.attributes.size >= this.limits.attributes_per_device) {
+      this.counters.attributes_refused++;
+      return;
+    }
+    const { time_ms, frame } = at;
+    this.#value(device, key, {
+      ...said,
+      current: true,
+      preferred: false,
+      first_ms: time_ms,
+      last_ms: time_ms,
+      first_frame: frame,
+      capture_id: this.#capture_id,
+    });
+    prefer(device);
+    device.dirty_attributes = true;
+    this.#touch(device);
+    if (last) {
+      const of = said.part === '' ? '' : ` of ${said.part}`;
+      this.#event(
+        at,
+        'attribute_changed',
+        device,
+        `${said.attribute}${of} of ${labelOf(device)}: ${said.value}, before ${last.value}`,
+        {
+          part: said.part,
+          attribute: said.attribute,
+          value: said.value,
+          before: last.value,
+          app_proto: said.app_proto,
+          field: said.field,
+        },
+      );
+    }
+    if (said.part === '' && (said.attribute === 'device_type' || said.attribute === 'name')) this.#classify(at, device);
+  }
+
+  /** The source's newest value; one it gave before comes up again. */
+  #value(device: Device, key: string, value: AttributeValue): void {
+    let values = device.attributes.get(key);
+    if (!values) {
+      values = [];
+      device.attributes.set(key, values);
+    }
+    const before = values.findIndex((v) => v.value === value.value);
+    if (before >= 0) {
+      const [old] = values.splice(before, 1);
+      value.first_ms = Math.min(value.first_ms, old.first_ms);
+      value.last_ms = Math.max(value.last_ms, old.last_ms);
+      value.first_frame = old.first_frame;
+      value.capture_id = old.capture_id;
+    }
+    for (const other of values) other.current = false;
+    value.current = true;
+    values.push(value);
+    if (values.length > this.limits.values_per_attribute) {
+      values.shift();
+      this.counters.attribute_values_forgotten++;
+      device.reset = true;
+    }
+  }
+
+  /** Ports of one switch say the same chassis; and the chassis' own address is the switch too. */
+  #chassis(at: Moment, segment: string, device: Device, mac: string): void {
+    if (stationMac(macBytes(mac)) !== mac) return;
+    const key = `${segment}|${mac}`;
+    if (device.chassis === key) return;
+    if (device.chassis === '') device.chassis = key;
+    const known = this.#by_chassis.get(key) ?? this.#faces.get(key)?.device ?? null;
+    if (!known) this.#by_chassis.set(key, device);
+    else if (known !== device && near(known, device, CHASSIS_DISTANCE))
+      this.#merge(at, known, device, `the same LLDP chassis ${mac}`);
+  }
+
+  /** Simulators and clones share serial numbers: only neighbouring addresses make it the same device. */
+  #serial(at: Moment, device: Device): void {
+    const serial = shown(device, 'serial');
+    const article = shown(device, 'order_code') || shown(device, 'model');
+    if (article === '' || serial.length < 6 || /^(.)\1*$/.test(serial)) return;
+    const key = `${article}|${serial}`;
+    if (device.serial_key === key) return;
+    if (this.#by_serial.get(device.serial_key) === device) this.#by_serial.delete(device.serial_key);
+    device.serial_key = key;
+    const known = this.#by_serial.get(key);
+    if (!known) this.#by_serial.set(key, device);
+    else if (known !== device && near(known, device, SERIAL_DISTANCE))
+      this.#merge(at, known, device, `the same serial number ${serial}`);
+  }
+
+  #part(at: Moment, device: Device, name: string, ip: string, app_proto: string): boolean {
+    const known = device.parts.get(name);
+    if (known) {
+      if (at.time_ms > known.last_ms) {
+        known.last_ms = at.time_ms;
+        device.dirty_parts = true;
+        this.#touch(device);
+      }
+      return true;
+    }
+    if (device.parts.size >= this.limits.parts_per_device) {
+      this.counters.parts_refused++;
+      return false;
+    }
+    const { time_ms, frame } = at;
+    const capture_id = this.#capture_id;
+    device.parts.set(name, {
+      part: name,
+      ...partKind(name),
+      ip,
+      app_proto,
+      first_ms: time_ms,
+      last_ms: time_ms,
+      first_frame: frame,
+      capture_id,
+    });
+    device.dirty_parts = true;
+    this.#touch(device);
+    this.#classify(at, device);
+    return true;
+  }
+
+  // -- What it does --------------------------------------------------------------------------------------------------------
+
+  #deed(
+    at: Moment,
+    segment: string,
+    who: End,
+    peer: End,
+    app_proto: string,
+    role: 'client' | 'server',
+    operations: number,
+  ): void {
+    this.#find(segment, who);
+    const device = deviceOf(who);
+    if (!device || app_proto === '') return;
+    const name = peer.shown_ip || peer.shown_mac;
+    const key = `${who.ip}|${app_proto}|${role}`;
+    let deed = device.deeds.get(key);
+    if (!deed) {
+      if (device.deeds.size >= this.limits.deeds_per_device) {
+        this.counters.deeds_refused++;
+        return;
+      }
+      deed = { ip: who.ip, app_proto, role, operations: 0, peers: [] };
+      device.deeds.set(key, deed);
+    } else if (
+      (deed.operations | operations) === deed.operations &&
+      (deed.peers.includes(name) || deed.peers.length >= this.limits.peers_per_deed)
+    ) {
+      return;
+    }
+    deed.operations |= operations;
+    if (!deed.peers.includes(name) && deed.peers.length < this.limits.peers_per_deed) deed.peers.push(name);
+    this.#touch(device);
+    this.#classify(at, device);
+  }
+
+  #classify(at: Moment, device: Device): void {
+    const conduct = conductOf(device);
+    const proposal = propose(conduct);
+    device.programming_reason = programming(conduct);
+    device.purdue_level = proposal.purdue_level;
+    device.type_reason = proposal.reason;
+    if (device.type === proposal.type) return;
+    const before = device.type;
+    device.type = proposal.type;
+    this.#touch(device);
+    this.#event(
+      at,
+      'type_changed',
+      device,
+      `${labelOf(device)} is proposed as ${proposal.type}: ${proposal.reason || 'nothing tells'}`,
+      {
+        type: proposal.type,
+        before,
+        reason: proposal.reason,
+      },
+    );
+  }
+
+  // -- Connections ---------------------------------------------------------------------------------------------------------
+
+  /** Puts a flow where it is counted; as more becomes known of it, it moves with all it carried. */
+  #join(flow: Flow): void {
+    const { segment, proto, opener, responder } = flow;
+    let server_port = responder.port;
+    if (flow.client === 1) server_port = opener.port;
+    // Who opened it was not seen: the lower port, so that the conversations of a pair stay together.
+    else if (flow.client < 0 && !flow.opener_certain) server_port = Math.min(opener.port, responder.port);
+    const one = opener.shown_ip || opener.shown_mac;
+    const other = responder.shown_ip || responder.shown_mac;
+    const pair = `${segment}|${proto}|${flow.ethertype}|${one}|${other}`;
+    let key = `${pair}|${server_port}|${flow.app_proto}`;
+    let connection = this.#connections.get(key);
+    if (connection === undefined) {
+      const ports = this.#ports_of_pair.get(pair) ?? 0;
+      if (ports >= this.limits.ports_per_pair) {
+        this.counters.ports_folded++;
+        server_port = 0;
+        key = `${pair}|0|${flow.app_proto}`;
+        connection = this.#connections.get(key);
+      }
+    }
+    if (connection === flow.connection && connection !== undefined) {
+      connection.opener_certain ||= flow.opener_certain;
+      if (flow.client >= 0) connection.client = flow.client;
+      return;
+    }
+    if (connection === undefined) {
+      if (this.#connections.size >= this.limits.connections) {
+        if (!flow.connection) this.counters.connections_refused++;
+        return;
+      }
+      connection = {
+        id: this.#next_connection_id++,
+        key,
+        pair,
+        segment,
+        proto,
+        ethertype: flow.ethertype,
+        opener,
+        responder,
+        server_port,
+        app_proto: flow.app_proto,
+        recognised_by: flow.recognised_by,
+        opener_certain: flow.opener_certain,
+        client: flow.client,
+        total_flows: 0,
+        stored: false,
+        activities: 0,
+        flows: 0,
+        packets_from_opener: 0,
+        packets_from_responder: 0,
+        bytes_from_opener: 0,
+        bytes_from_responder: 0,
+        first_ms: flow.first_ms,
+        last_ms: flow.last_ms,
+        first_frame: flow.first_frame,
+      };
+      this.#connections.set(key, connection);
+      this.#ports_of_pair.set(pair, (this.#ports_of_pair.get(pair) ?? 0) + 1);
+    }
+    if (flow.connection) {
+      this.#count(flow.connection, flow, -1);
+      this.#leave(flow.connection);
+    }
+    flow.connection = connection;
+    connection.opener = opener;
+    connection.responder = responder;
+    connection.opener_certain ||= flow.opener_certain;
+    if (flow.client >= 0) connection.client = flow.client;
+    connection.recognised_by ||= flow.recognised_by;
+    this.#count(connection, flow, 1);
+    widen(connection, flow.first_ms, flow.last_ms, flow.first_frame);
+  }
+
+  #count(connection: Connection, flow: Flow, sign: 1 | -1): void {
+    connection.total_flows += sign;
+    connection.flows += sign;
+    connection.packets_from_opener += sign * flow.packets_from_opener;
+    connection.packets_from_responder += sign * flow.packets_from_responder;
+    connection.bytes_from_opener += sign * flow.bytes_from_opener;
+    connection.bytes_from_responder += sign * flow.bytes_from_responder;
+    this.#dirty_connections.add(connection);
+  }
+
+  /** A row that nothing is counted in and nothing was stored of makes room. */
+  #leave(connection: Connection): void {
+    if (connection.total_flows > 0 || connection.stored || connection.activities > 0) return;
+    this.#connections.delete(connection.key);
+    this.#dirty_connections.delete(connection);
+    const ports = (this.#ports_of_pair.get(connection.pair) ?? 1) - 1;
+    if (ports > 0) this.#ports_of_pair.set(connection.pair, ports);
+    else this.#ports_of_pair.delete(connection.pair);
+  }
+
+  #record(
+    flow: Flow,
+    fact: ot_sensor.Activity.$Properties,
+    app_proto: string,
+    operation: string,
+    role: string,
+    at: Moment,
+    last_ms: number,
+  ): void {
+    const { connection } = flow;
+    if (!connection) return;
+    const from_opener = fact.from_opener ?? false;
+    const target = clean(fact.target ?? '', this.limits.text_length);
+    const unit = fact.unit ?? -1;
+    const key = activityKey(connection.id, app_proto, operation, from_opener, role, target, unit);
+    const target_first = fact.target_first ?? 0;
+    const target_last = fact.target_last ?? 0;
+    let activity = this.#activities.get(key);
+    if (!activity) {
+      if (this.#activities.size >= this.limits.activities || connection.activities >= this.limits.activities_per_connection) {
+        this.counters.activities_refused++;
+        return;
+      }
+      const unit_name = fact.unit_name ?? '';
+      const first_ms = at.time_ms;
+      const first_frame = at.frame;
+      activity = { id: this.#next_activity_id++, connection, app_proto, operation, from_opener, role, target, target_first, target_last, unit, unit_name, count: 0, first_ms, last_ms, first_frame }; // biome-ignore format: one value
+      this.#activities.set(key, activity);
+      connection.activities++;
+    }
+    activity.count += fact.count ?? 0;
+    activity.target_first = Math.min(activity.target_first, target_first);
+    activity.target_last = Math.max(activity.target_last, target_last);
+    if (at.time_ms < activity.first_ms) {
+      activity.first_ms = at.time_ms;
+      activity.first_frame = at.frame;
+    }
+    if (last_ms > activity.last_ms) activity.last_ms = last_ms;
+    this.#dirty_activities.add(activity);
+  }
+
+  // -- Out and in ----------------------------------------------------------------------------------------------------------
+
+  #touch(device: Device): void {
+    if (device.dirty) return;
+    device.dirty = true;
+    this.#dirty_devices.add(device);
+  }
+
+  #event(at: Moment, kind: InventoryEventKind, device: Device, title: string, details: Record<string, unknown>): void {
+    const hour = Math.floor(at.time_ms / HOUR_MS);
+    const counted = device.event_counts.get(kind);
+    if (counted?.hour === hour) counted.count++;
+    else device.event_counts.set(kind, { hour, count: 1 });
+    if ((counted?.hour === hour && counted.count > this.limits.events_per_hour) || this.#events.length >= this.limits.events) {
+      this.counters.events_suppressed++;
+      return;
+    }
+    const { frame, time_ms } = at;
+    const event: InventoryEvent = { capture_id: this.#capture_id, frame, time_ms, kind, device_id: device.id, title, details };
+    this.#events.push(event);
+    this.#onEvent?.(event);
+  }
+
+  /** Events not yet drained follow their device; those of a single address stay with what they were about then. */
+  #moveEvents(from: number, to: number, ip: string | null): void {
+    if (ip !== null) return;
+    for (const event of this.#events) if (event.device_id === from) event.device_id = to;
+  }
+
+  #drainDevice(device: Device, changes: ChangeSet): void {
+    const whole = device.reset || !device.stored;
+    if (device.reset && device.stored) changes.device_resets.push(device.id);
+    const main = mainAddress(device);
+    const mac = device.faces[0]?.mac ?? '';
+    const segment = main?.place.segment ?? device.faces[0]?.segment ?? '';
+    const device_id = device.id;
+    changes.devices.push({
+      id: device.id,
+      first_ms: device.first_ms,
+      last_ms: device.last_ms,
+      first_frame: device.first_frame,
+      capture_id: device.capture_id,
+      name: shown(device, 'name'),
+      type: device.type,
+      type_reason: device.type_reason,
+      purdue_level: device.purdue_level,
+      programming_station: device.programming_reason !== '',
+      programming_reason: device.programming_reason,
+      router: isRouter(device),
+      gateway: device.type === 'gateway' || unitsOf(device).length > 1,
+      vendor: shown(device, 'vendor'),
+      model: shown(device, 'model') || shown(device, 'order_code'),
+      firmware: shown(device, 'firmware'),
+      serial: shown(device, 'serial'),
+      mac,
+      ip: main?.place.ip ?? '',
+      segment,
+      zone: this.#zoneOf(main?.place.ip ?? '', mac, segment),
+      behaviour: JSON.stringify({ deeds: [...device.deeds.values()], redundancy: device.redundancy, chassis: device.chassis }),
+    });
+    for (const { segment, mac, vendor, router, first_ms, last_ms } of device.faces) {
+      changes.interfaces.push({ device_id, segment, mac, vendor, router, first_ms, last_ms });
+    }
+    if (whole || device.dirty_addresses) {
+      for (const { place, ...record } of device.addresses.values()) {
+        changes.addresses.push({ device_id, segment: place.segment, ip: place.ip, ...record });
+      }
+    }
+    if (whole || device.dirty_attributes) {
+      for (const values of device.attributes.values())
+        for (const value of values) changes.attributes.push({ device_id, ...value });
+    }
+    if (whole || device.dirty_parts) for (const part of device.parts.values()) changes.parts.push({ device_id, ...part });
+    device.stored = true;
+    device.dirty = false;
+    device.reset = false;
+    device.dirty_addresses = false;
+    device.dirty_attributes = false;
+    device.dirty_parts = false;
+  }
+
+  #drainConnection(connection: Connection, changes: ChangeSet): void {
+    const { opener, responder } = connection;
+    this.#find(connection.segment, opener);
+    this.#find(connection.segment, responder);
+    changes.connections.push({
+      id: connection.id,
+      segment: connection.segment,
+      proto: connection.proto,
+      app_proto: connection.app_proto,
+      recognised_by: connection.recognised_by,
+      opener_device: deviceOf(opener)?.id ?? null,
+      opener_mac: opener.shown_mac,
+      opener_ip: opener.shown_ip,
+      responder_device: deviceOf(responder)?.id ?? null,
+      responder_mac: responder.shown_mac,
+      responder_ip: responder.shown_ip,
+      server_port: connection.server_port,
+      client: connection.client === 0 ? 'opener' : connection.client === 1 ? 'responder' : 'unknown',
+      opener_certain: connection.opener_certain,
+      ethertype: connection.ethertype,
+      flows: connection.flows,
+      packets_from_opener: connection.packets_from_opener,
+      packets_from_responder: connection.packets_from_responder,
+      bytes_from_opener: connection.bytes_from_opener,
+      bytes_from_responder: connection.bytes_from_responder,
+      first_ms: connection.first_ms,
+      last_ms: connection.last_ms,
+      first_frame: connection.first_frame,
+      capture_id: this.#capture_id,
+    });
+    connection.stored = true;
+    connection.flows = 0;
+    connection.packets_from_opener = 0;
+    connection.packets_from_responder = 0;
+    connection.bytes_from_opener = 0;
+    connection.bytes_from_responder = 0;
+  }
+
+  /** Goes on from what the database holds. Only into an inventory that has taken nothing yet. */
+  load(snapshot: Snapshot): void {
+    this.#next_device_id = snapshot.next_device_id;
+    this.#next_connection_id = snapshot.next_connection_id;
+    this.#next_activity_id = snapshot.next_activity_id;
+    for (const row of snapshot.devices) {
+      const device = blankDevice(row.id, row.first_ms, row.first_frame, row.capture_id);
+      device.last_ms = row.last_ms;
+      device.type = row.type;
+      device.type_reason = row.type_reason;
+      device.purdue_level = row.purdue_level;
+      device.programming_reason = row.programming_reason;
+      const behaviour = JSON.parse(row.behaviour) as { deeds: Deed[]; redundancy: string; chassis: string };
+      for (const deed of behaviour.deeds) device.deeds.set(`${deed.ip}|${deed.app_proto}|${deed.role}`, deed);
+      device.redundancy = behaviour.redundancy;
+      device.chassis = behaviour.chassis;
+      if (device.chassis) this.#by_chassis.set(device.chassis, device);
+      device.stored = true;
+      this.#devices.set(device.id, device);
+    }
+    for (const { device_id, segment, mac, vendor, router, first_ms, last_ms } of snapshot.interfaces) {
+      const device = this.#devices.get(device_id);
+      if (!device) continue;
+      const face: Face = { segment, mac, vendor, device, redundancy: '', router, first_ms, last_ms, claims: new Map() };
+      device.faces.push(face);
+      this.#faces.set(`${segment}|${mac}`, face);
+    }
+    for (const device of this.#devices.values()) if (device.faces.length === 0) this.#without_mac++;
+    for (const { device_id, segment, ip, ...record } of snapshot.addresses) this.#loadAddress(device_id, segment, ip, record);
+    for (const { device_id, ...value } of snapshot.attributes) {
+      const device = this.#devices.get(device_id);
+      const key = `${value.part}|${value.attribute}|${value.app_proto}|${value.field}`;
+      const values = device?.attributes.get(key);
+      if (values) values.push(value);
+      else device?.attributes.set(key, [value]);
+    }
+    for (const device of this.#devices.values()) {
+      // The current value stands last.
+      for (const values of device.attributes.values())
+        values.sort((a, b) => Number(a.current) - Number(b.current) || a.last_ms - b.last_ms);
+      const serial = shown(device, 'serial');
+      const article = shown(device, 'order_code') || shown(device, 'model');
+      if (serial && article) {
+        device.serial_key = `${article}|${serial}`;
+        this.#by_serial.set(device.serial_key, device);
+      }
+    }
+    for (const { device_id, ...part } of snapshot.parts) this.#devices.get(device_id)?.parts.set(part.part, part);
+    const connections = new Map<number, Connection>();
+    for (const row of snapshot.connections) {
+      const end = (mac: string, ip: string): End => ({
+        mac,
+        ip,
+        port: 0,
+        shown_mac: mac,
+        shown_ip: ip,
+        face: null,
+        place: null,
+        seen: false,
+      });
+      const pair = `${row.segment}|${row.proto}|${row.ethertype}|${row.opener_ip || row.opener_mac}|${row.responder_ip || row.responder_mac}`;
+      const connection: Connection = {
+        ...row,
+        key: `${pair}|${row.server_port}|${row.app_proto}`,
+        pair,
+        opener: end(row.opener_mac, row.opener_ip),
+        responder: end(row.responder_mac, row.responder_ip),
+        client: row.client === 'opener' ? 0 : row.client === 'responder' ? 1 : -1,
+        total_flows: row.flows,
+        stored: true,
+        activities: 0,
+        flows: 0,
+        packets_from_opener: 0,
+        packets_from_responder: 0,
+        bytes_from_opener: 0,
+        bytes_from_responder: 0,
+      };
+      connections.set(row.id, connection);
+      this.#connections.set(connection.key, connection);
+      this.#ports_of_pair.set(pair, (this.#ports_of_pair.get(pair) ?? 0) + 1);
+    }
+    for (const row of snapshot.activities) {
+      const connection = connections.get(row.connection_id);
+      if (!connection) continue;
+      const key = activityKey(connection.id, row.app_proto, row.operation, row.from_opener, row.role, row.target, row.unit);
+      const { id, app_proto, operation, from_opener, role, target, unit, unit_name, first_ms, last_ms, first_frame } = row;
+      const target_first = row.target_first ?? 0;
+      const target_last = row.target_last ?? 0;
+      this.#activities.set(key, { id, connection, app_proto, operation, from_opener, role, target, target_first, target_last, unit, unit_name, count: 0, first_ms, last_ms, first_frame }); // biome-ignore format: one value
+      connection.activities++;
+    }
+  }
+
+  #loadAddress(device_id: number, segment: string, ip: string, record: Omit<AddressRecord, 'place'>): void {
+    const device = this.#devices.get(device_id);
+    if (!device) return;
+    const place = this.#place(segment, ip);
+    const face = record.mac === '' ? null : (this.#faces.get(`${segment}|${record.mac}`) ?? null);
+    device.addresses.set(`${segment}|${ip}|${record.mac}`, { place, ...record });
+    if (face) {
+      const claim: Claim = { face, place, strong: strength(record.how) > 0, transit: false, last_ms: record.last_ms };
+      face.claims.set(ip, claim);
+      place.claims.push(claim);
+    } else if (record.via_mac !== '') {
+      place.via = this.#faces.get(`${segment}|${record.via_mac}`) ?? null;
+    }
+    // Former holders of an address keep their record; it belongs to the one who has it now, or had it last.
+    const holder = place.device?.addresses.get(
+      recordKey(place, place.claims.find((c) => c.face.device === place.device)?.face ?? null),
+    );
+    if (
+      !place.device ||
+      !holder ||
+      (record.current && !holder.current) ||
+      (record.current === holder.current && record.last_ms > holder.last_ms)
+    ) {
+      place.device = device;
+    }
+  }
+}
+
+function blankDevice(id: number, time_ms: number, frame: number, capture_id: number): Device {
+  return {
+    id,
+    first_ms: time_ms,
+    last_ms: time_ms,
+    first_frame: frame,
+    capture_id,
+    faces: [],
+    addresses: new Map(),
+    attributes: new Map(),
+    parts: new Map(),
+    deeds: new Map(),
+    redundancy: '',
+    type: 'unknown',
+    type_reason: '',
+    purdue_level: null,
+    programming_reason: '',
+    chassis: '',
+    serial_key: '',
+    event_counts: new Map(),
+    stored: false,
+    dirty: false,
+    reset: false,
+    dirty_addresses: false,
+    dirty_attributes: false,
+    dirty_parts: false,
+  };
+}
+
+function newEnd(endpoint: ot_sensor.Endpoint.$Properties | null | undefined): End {
+  const shown_mac = anyMac(endpoint?.mac);
+  const shown_ip = anyIp(endpoint?.ip);
+  const mac = stationMac(endpoint?.mac);
+  // What is sent to a group or broadcast MAC has no single host at its address.
+  const ip = shown_mac !== '' && mac === '' && !isZero(endpoint?.mac) ? '' : hostIp(endpoint?.ip);
+  return { mac, ip, port: endpoint?.port ?? 0, shown_mac, shown_ip, face: null, place: null, seen: false };
+}
+
+const isZero = (mac: Uint8Array | null | undefined) => !mac || mac.every((byte) => byte === 0);
+
+/** Whose packets these are: the holder of the address, or the MAC's own device where it speaks for itself. */
+function deviceOf(end: End): Device | null {
+  const { face, place } = end;
+  if (!place) return end.ip === '' ? (face?.device ?? null) : null;
+  if (!face?.device || place.device === face.device) return place.device;
+  const claim = face.claims.get(place.ip);
+  return claim && !claim.transit ? face.device : place.device;
+}
+
+const recordKey = (place: Place, face: Face | null) => `${place.segment}|${place.ip}|${face?.mac ?? ''}`;
+
+function activityKey(
+  connection: number,
+  app_proto: string,
+  operation: string,
+  from_opener: boolean,
+  role: string,
+  target: string,
+  unit: number,
+): string {
+  return `${connection}|${app_proto}|${operation}|${from_opener ? 1 : 0}|${role}|${unit}|${target}`;
+}
+
+function strength(how: string): number {
+  if (how === 'dhcp') return 2;
+  return how === 'arp' ? 1 : 0;
+}
+
+function widen(
+  of: { first_ms: number; last_ms: number; first_frame: number },
+  first_ms: number,
+  last_ms: number,
+  frame: number,
+): void {
+  if (first_ms < of.first_ms) {
+    of.first_ms = first_ms;
+    of.first_frame = frame;
+  }
+  if (last_ms > of.last_ms) of.last_ms = last_ms;
+}
+
+/** The current address shown in lists: the newest, IPv4 before IPv6. */
+function mainAddress(device: Device): AddressRecord | null {
+  let main: AddressRecord | null = null;
+  for (const record of device.addresses.values()) {
+    if (main === null || rank(record) > rank(main) || (rank(record) === rank(main) && record.first_ms > main.first_ms))
+      main = record;
+  }
+  return main;
+}
+
+const rank = (record: AddressRecord) =>
+  (record.current ? 4 : 0) + (record.place.ip.includes(':') ? 0 : 2) + (strength(record.how) ? 1 : 0);
+
+const isRouter = (device: Device) => device.redundancy !== '' || device.faces.some((face) => face.router);
+
+function labelOf(device: Device): string {
+  return mainAddress(device)?.place.ip || device.faces[0]?.mac || `device ${device.id}`;
+}
+
+function near(one: Device, other: Device, distance: number): boolean {
+  return one.faces.some((a) => other.faces.some((b) => a.mac !== b.mac && macDistance(a.mac, b.mac) <= distance));
+}
+
+/** The preferred value of the device itself. */
+function shown(device: Device, attribute: string): string {
+  for (const values of device.attributes.values()) {
+    const last = values[values.length - 1];
+    if (last.preferred && last.attribute === attribute && last.part === '') return last.value;
+  }
+  return '';
+}
+
+/** Of several sources on the same attribute, marks the one that takes precedence; of equals the field first in order. */
+function prefer(device: Device): void {
+  const best = new Map<string, AttributeValue>();
+  for (const values of device.attributes.values()) {
+    for (const value of values) value.preferred = false;
+    const last = values[values.length - 1];
+    const key = `${last.part}|${last.attribute}`;
+    const other = best.get(key);
+    const before = other ? precedence(last.app_proto) - precedence(other.app_proto) : -1;
+    if (before < 0 || (before === 0 && other && `${last.app_proto}|${last.field}` < `${other.app_proto}|${other.field}`))
+      best.set(key, last);
+  }
+  for (const value of best.values()) value.preferred = true;
+}
+
+function partKind(name: string): Pick<Part, 'kind' | 'number'> {
+  const nested = /^(unit|outstation) (\d{1,9})$/.exec(name);
+  if (nested) return { kind: nested[1], number: Number(nested[2]) };
+  const module = /^(?:rack (\d{1,4}) )?slot (\d{1,6})$/.exec(name);
+  if (module) return { kind: 'module', number: Number(module[1] ?? 0) * 1_000_000 + Number(module[2]) };
+  return { kind: 'other', number: 0 };
+}
+
+const unitsOf = (device: Device) => [...device.parts.values()].filter((p) => p.kind === 'unit' || p.kind === 'outstation');
+
+function conductOf(device: Device): Conduct {
+  const units = unitsOf(device)
+    .sort((a, b) => (a.kind < b.kind ? -1 : a.kind > b.kind ? 1 : a.number - b.number))
+    .map((part) => part.part);
+  let modules = 0;
+  for (const part of device.parts.values()) if (part.kind === 'module') modules++;
+  return {
+    deeds: [...device.deeds.values()],
+    router: isRouter(device),
+    redundancy: device.redundancy,
+    units,
+    modules,
+    device_type: shown(device, 'device_type'),
+    has_name: shown(device, 'name') !== '',
+  };
+}
+
+/** Control characters and length of text from the wire. */
+function clean(text: string, length: number): string {
+  const flat = /[\u0000-\u001f\u007f]/.test(text) ? text.replace(/[\u0000-\u001f\u007f]+/g, ' ') : text;
+  const trimmed = flat.trim();
+  return trimmed.length > length ? trimmed.slice(0, length) : trimmed;
+}
