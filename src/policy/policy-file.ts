@@ -435,10 +435,12 @@ class PolicyReader {
     return entries;
   }
 
-  /** The items of a list; a single value stands for a list of one. */
+  /** The items of a list; a single value stands for a list of one. An empty list is a fault where it would match nothing. */
   private items(entry: Entry | undefined, key: string, limit: number): Node[] {
     if (!entry) return [];
     const value = this.resolve(entry.value);
+    const nothing = value === null || (isScalar(value) && value.value === null) || (isSeq(value) && value.items.length === 0);
+    if (nothing && (TOP_KEYS.includes(key) || ZONE_KEYS.includes(key))) return [];
     const items = isSeq(value) ? (value.items as (Node | null)[]) : [entry.value];
     if (items.length > limit) this.fault(entry.key, 'limit', `"${key}" has ${items.length} entries; the limit is ${limit}`);
     const found = items.slice(0, limit).filter((item): item is Node => {
