@@ -190,7 +190,7 @@ export class PcapngFileSource extends WindowedSource {
       case SIMPLE_PACKET:
         return this.packet(batch, type, total, fixed);
       case INTERFACE_DESCRIPTION:
-        this.describe(total);
+        this.describe(Math.min(total, WHOLE_BLOCK_BYTES), total);
         return true;
       case SECTION_HEADER:
         return this.section();
@@ -211,7 +211,7 @@ export class PcapngFileSource extends WindowedSource {
     } else if (type === INTERFACE_DESCRIPTION) needed = WHOLE_BLOCK_BYTES;
     if (have < needed) return false;
     // Options beyond what is looked at are read over like the rest.
-    if (!this.take(batch, type, type === INTERFACE_DESCRIPTION ? needed : total, fixed)) return false;
+    if (!this.take(batch, type, total, fixed)) return false;
     this.block_offset = window.offset;
     this.to_skip = total - needed - TRAILER_BYTES;
     this.trailer = claimed;
@@ -245,8 +245,8 @@ export class PcapngFileSource extends WindowedSource {
     return true;
   }
 
-  /** An interface description block (clause 4.2) of which `length` bytes are there. */
-  private describe(length: number): void {
+  /** An interface description block (clause 4.2) of `total` bytes, of which `length` are looked at. */
+  private describe(length: number, total: number): void {
     const { view, at } = this.window;
     const { little } = this;
     if (this.interfaces.length === MAX_INTERFACES) {
@@ -271,6 +271,7 @@ export class PcapngFileSource extends WindowedSource {
       p += 4;
       if (code === OPTION_END) break;
       if (p + size > end) {
+        if (length < total) break;
         if (!this.options_damaged) {
           this.warn(
             'an interface description has an option that is longer than its block; the options behind it are not read',
