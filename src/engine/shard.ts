@@ -257,6 +257,7 @@ export class Shard implements PduSink {
     state.ports[0] = isIp ? table.port(slot, 0) : 0;
     state.ports[1] = isIp ? table.port(slot, 1) : 0;
     state.conversation.is_stream = is_stream;
+    state.conversation.from_start = (table.flags[slot] & FROM_START) !== 0;
     state.notes = new FlowNotes();
     if (is_stream && (table.flags[slot] & OPENER_CERTAIN) !== 0) state.conversation.client_direction = 0;
     table.states[slot] = state;

@@ -1,0 +1,111 @@
+import type { PacketRing } from '../capture/batch.ts';
+import { AlertBook, type AlertEnd } from '../detect/alert-book.ts';
+import type { Inventory, InventoryEvent } from '../inventory/inventory.ts';
+import { ot_sensor } from '../proto/facts.js';
+import type { ChangeSet, EvidenceRow } from '../store/change-set.ts';
+import { ipText, macText } from './envelope.ts';
+import { EvidenceKeeper } from './evidence.ts';
+import type { BatchAnswer, BatchTask } from './worker.ts';
+
+/** Rows that may wait before they are stored though no flush is due. */
+const MAX_PENDING_ROWS = 20_000;
+
+/**
+ * The end of the pipeline: takes the shards' facts in packet order and makes devices, alerts and their evidence of them, batch by
+ * batch, and hands what changed to the store. What comes out is a function of the facts: the same for any number of shards.
+ */
+export class Collector {
+  readonly alerts: AlertBook;
+  readonly evidence: EvidenceKeeper;
+  /** The shards' counters, summed: the last that were said. */
+  counters: Record<string, number> = {};
+  readonly failures: string[] = [];
+  private readonly inventory: Inventory;
+  private readonly store: (changes: ChangeSet) => Promise<void>;
+  private readonly detected: InventoryEvent[] = [];
+  private packets: EvidenceRow[] = [];
+
+  /** `inventory` must hand its events to `onInventoryEvent`. */
+  constructor(inventory: Inventory, capture_id: number, store: (changes: ChangeSet) => Promise<void>) {
+    this.inventory = inventory;
+    this.store = store;
+    this.alerts = new AlertBook(capture_id);
+    this.evidence = new EvidenceKeeper(capture_id);
+  }
+
+  onInventoryEvent(event: InventoryEvent): void {
+    if (event.kind === 'device_detected') this.detected.push(event);
+  }
+
+  async batch(answers: readonly BatchAnswer[], task: BatchTask, ring: PacketRing): Promise<void> {
+    const messages = answers.map(({ facts, failures }) => {
+      this.failures.push(...failures);
+      return ot_sensor.BatchFacts.decode(facts!);
+    });
+    const facts = messages.flatMap((message) => message.facts);
+    // A frame belongs to one shard, so the order of its facts is that shard's; sorting is stable.
+    if (messages.length > 1) facts.sort((a, b) => a.frame! - b.frame!);
+    for (const fact of facts) this.take(fact, ring);
+    if (task.flush || task.finish) this.counters = sum(messages.map(({ counters }) => counters?.values ?? {}));
+    if (task.flush || task.finish || this.inventory.pending + this.alerts.pending + this.packets.length > MAX_PENDING_ROWS)
+      await this.drain();
+  }
+
+  private async drain(): Promise<void> {
+    const changes = this.inventory.drain();
+    changes.alerts = this.alerts.drain();
+    changes.evidence = this.packets;
+    this.packets = [];
+    await this.store(changes);
+  }
+
+  private take(fact: ot_sensor.IFact, ring: PacketRing): void {
+    const frame = fact.frame!;
+    const time_ms = fact.time_ms!;
+    if (fact.finding) this.finding(fact.finding, frame, time_ms, ring);
+    else if (fact.finding_update) this.alerts.again(fact.finding_update.key!, fact.finding_update.count!, frame, time_ms);
+    else if (fact.finding_evidence) this.packets.push(...this.evidence.add(ring, fact.finding_evidence.key!, frame));
+    else {
+      this.inventory.take(fact);
+      for (const event of this.detected.splice(0)) this.newDevice(event, ring);
+    }
+  }
+
+  private finding(finding: ot_sensor.IFinding, frame: number, time_ms: number, ring: PacketRing): void {
+    const { key, kind, vlan, proto, app_proto, operation, details, handshake } = finding;
+    const end = (endpoint: ot_sensor.IEndpoint): AlertEnd => ({
+      mac: endpoint.mac?.length ? macText(endpoint.mac) : '',
+      ip: endpoint.ip?.length ? ipText(endpoint.ip) : '',
+      port: endpoint.port ?? 0,
+      device: this.inventory.deviceAt(endpoint, vlan) || null,
+    });
+    const isNew = this.alerts.raise({
+      key: key!,
+      kind: kind!,
+      frame,
+      time_ms,
+      source: end(finding.source!),
+      destination: end(finding.destination!),
+      segment: (vlan ?? []).filter((id) => id > 0).join('.'),
+      proto: proto!,
+      app_proto: app_proto!,
+      operation: operation!,
+      details: details!,
+    });
+    if (isNew) this.packets.push(...this.evidence.collect(ring, key!, frame, handshake!));
+  }
+
+  private newDevice({ frame, time_ms, device_id, title, details }: InventoryEvent, ring: PacketRing): void {
+    const text = (name: string) => (typeof details[name] === 'string' ? (details[name] as string) : '');
+    const found = { device: title, mac: text('mac'), ip: text('ip'), segment: text('segment'), vendor: text('vendor') };
+    const key = `new_device|${found.segment}|${found.mac}|${found.ip}`;
+    if (this.alerts.raiseForDevice('new_device', key, frame, time_ms, device_id, found))
+      this.packets.push(...this.evidence.collect(ring, key, frame, []));
+  }
+}
+
+function sum(parts: readonly Record<string, number>[]): Record<string, number> {
+  const total: Record<string, number> = {};
+  for (const part of parts) for (const [name, value] of Object.entries(part)) total[name] = (total[name] ?? 0) + value;
+  return Object.fromEntries(Object.entries(total).sort(([a], [b]) => (a < b ? -1 : 1)));
+}
