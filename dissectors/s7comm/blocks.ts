@@ -158,8 +158,10 @@ export function readTransferAnswer(code: number, r: Reader, row: S7Row, slot: nu
   const block = slot >= 0 ? jobs.get(slot, JOB.block) : NO_BLOCK;
   const fileSystem = slot >= 0 ? jobs.get(slot, JOB.file_system) : 0;
   setBlock(row, block, fileSystem);
+  if (row.error_class !== 0) return;
   switch (code) {
     case FUNCTION.start_upload: {
+      if (r.remaining === 0) return;
       row.function_status = r.u8();
       r.skip(2);
       const uploadId = r.u32();
@@ -258,11 +260,14 @@ function readNamedBlocks(r: Reader, row: S7Row, emit: Emit, operation: Operation
   r.skip(1);
   row.named_blocks = count;
   for (let i = 0; i < count && r.remaining >= 8; i++) {
+    const named = emit(Block);
+    named.operation = operation;
+    const start = r.position;
+    named.filename = r.span(8);
+    r.position = start;
     const block = readBlockName(r);
     const fileSystem = r.u8();
     if (i === 0) setBlock(row, block, fileSystem);
-    const named = emit(Block);
-    named.operation = operation;
     if (block < 0) {
       conversation.anomaly(named, 'invalid_block_name');
       continue;

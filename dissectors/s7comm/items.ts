@@ -289,6 +289,9 @@ const countsBits = (transportSize: number): boolean =>
 export const dataBytes = (transportSize: number, length: number): number =>
   countsBits(transportSize) ? Math.ceil(length / 8) : length;
 
+/** Success, the 0 of a request, and a hardware error, which comes with what could be read. */
+const carriesData = (returnCode: number): boolean => returnCode === SUCCESS || returnCode === 0x00 || returnCode === 0x01;
+
 /** More values than this are not listed one by one; the bytes are all in `data`. */
 const MAX_VALUE_BYTES = 1024;
 
@@ -303,6 +306,8 @@ export function readData(r: Reader, row: ItemRow, element: number, isLast: boole
   const length = r.u16();
   const size = dataBytes(transportSize, length);
   row.data_length = size;
+  // A result without an object states a length at times, but nothing follows it.
+  if (!carriesData(row.return_code)) return;
   if (size > r.remaining) conversation.anomaly(row, 'length_mismatch');
   if (size > 0) {
     const start = r.position;

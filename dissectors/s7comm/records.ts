@@ -41,7 +41,7 @@ export const S7comm = record('s7comm', 'One S7 protocol data unit', {
   block_number: u32(null, 'number of the block that is transferred; in every step'),
   file_system: u8(null, 'where the block is or goes to; in every step', fileSystemNames),
   transferred_size: u32(null, 'bytes of the block transferred so far', { unit: 'bytes' }),
-  block_data: bytes(null, 'part of the block'),
+  block_data: bytes('s7comm.resp.data', 'part of the block'),
 
   pi_service: text('s7comm.param.pistart.servicename', 'program invocation service'),
   pi_kind: u8(null, 'what the service does', { names: names.PI_NAMES }),
@@ -151,6 +151,7 @@ export const Block = record('s7comm_block', 'One program block', {
   block_kind: u8(null, 'type', blockNames),
   block_count: u16('s7comm.blockinfo.block_count', 'blocks of this type in the CPU'),
   block_number: u16('s7comm.blockinfo.block_num', 'number'),
+  filename: text('s7comm.param.blockcontrol.filename', 'block as it is named by a program invocation'),
   named_number: u32(null, 'number, where the block is named in text'),
   file_system: u8(null, 'where the block is', fileSystemNames),
   list_flags: u8('s7comm.blockinfo.flags', 'flags in a list'),

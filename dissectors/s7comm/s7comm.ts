@@ -227,7 +227,7 @@ function readAnswer(r: Reader, row: S7Row, emit: Emit, conversation: S7Conversat
     case FUNCTION.start_upload:
     case FUNCTION.upload:
     case FUNCTION.end_upload:
-      readTransferAnswer(code, r, row, row.error_class === 0 ? slot : NO_JOB, conversation);
+      readTransferAnswer(code, r, row, slot, conversation);
   }
   r.leave(outer);
   outer = r.enter(row.data_length);

@@ -25,6 +25,8 @@ export function readSzlId(r: Reader, row: SzlRow): number {
   return id;
 }
 
+const HEADER_ONLY = 15;
+
 /** An answered list: identifier, index, size and number of its records, records. */
 export function readSzl(r: Reader, emit: Emit, conversation: S7Conversation): void {
   const row = emit(Szl);
@@ -37,7 +39,8 @@ export function readSzl(r: Reader, emit: Emit, conversation: S7Conversation): vo
   const count = r.u16();
   row.record_length = size;
   row.record_count = count;
-  if (size === 0) return;
+  // Extract 15 asks for this header alone.
+  if (size === 0 || ((id >> 8) & 0x0f) === HEADER_ONLY) return;
   let index = 0;
   for (; index < count && r.remaining >= size; index++) {
     const entry = emit(SzlRecord);

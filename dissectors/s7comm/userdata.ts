@@ -82,7 +82,7 @@ export function readUserdataParameters(r: Reader, row: S7Row): void {
     row.service = group * 256 + subfunction;
   }
   row.sequence_number = r.u8();
-  if (size < 8) return;
+  if (size < 8 || r.remaining < 4) return;
   row.data_unit_reference = r.u8();
   row.last_data_unit = r.u8();
   row.error = r.u16();
@@ -243,6 +243,9 @@ function readSzlRequest(r: Reader, row: S7Row, emit: Emit, conversation: S7Conve
 function readMessageService(r: Reader, row: S7Row): void {
   if (message.kind !== MESSAGE.request) {
     row.result = r.u8();
+    if (r.remaining < 2) return;
+    r.skip(1);
+    row.alarm_service = r.u8();
     return;
   }
   const events = r.u8();
