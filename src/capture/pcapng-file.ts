@@ -31,6 +31,8 @@ const MAX_INTERFACES = 1 << 16;
 /** A packet takes as much of the ring as a record of classic pcap does, so that POSITION does not depend on the format. */
 const RECORD_HEADER_BYTES = 16;
 
+const LONG_MOVE_BYTES = 1 << 10;
+
 const OPTION_END = 0;
 const OPTION_TSRESOL = 9;
 const OPTION_TSOFFSET = 14;
@@ -336,7 +338,7 @@ export class PcapngFileSource extends WindowedSource {
     }
     // Never reaches the next block: no packet block has less than RECORD_HEADER_BYTES around its packet.
     const to = this.write + RECORD_HEADER_BYTES;
-    batch.buffer.copyWithin(to, p + fixed, p + fixed + captured);
+    move(batch.buffer, view, to, p + fixed, captured);
     batch.add(to, captured, wire, this.time[0], this.time[1], number, from.link_type);
     this.write = to + captured;
     this.packets++;
@@ -389,6 +391,20 @@ export class PcapngFileSource extends WindowedSource {
       );
     }
   }
+}
+
+/**
+ * Moves bytes within the ring. In shared memory copyWithin takes twice as long as words do for packets of some hundred bytes;
+ * going up through the words is safe where bytes move downwards.
+ */
+function move(buffer: Buffer, view: DataView, to: number, from: number, length: number): void {
+  if (to > from || length > LONG_MOVE_BYTES) {
+    buffer.copyWithin(to, from, from + length);
+    return;
+  }
+  const words = length & ~3;
+  for (let i = 0; i < words; i += 4) view.setUint32(to + i, view.getUint32(from + i, true), true);
+  for (let i = words; i < length; i++) buffer[to + i] = buffer[from + i];
 }
 
 /** if_tsresol: a negative power of 10, or of 2 where the upper bit is set (clause 4.2). */
