@@ -42,7 +42,10 @@ const PROGRAMMING = bits('program_download', 'program_upload', 'firmware', 'mode
 const WRITING = bits('write', 'control');
 
 /** Protocols between controllers and those who supervise them; the others say nothing of a place in the plant. */
-const CONTROLLER = new Set(['s7comm', 's7comm_plus', 'modbus', 'umas', 'enip', 'cip', 'cipio', 'fins', 'omron', 'melsec', 'slmp', 'ge_srtp', 'ads', 'codesys', 'pn_io', 'pn_rt', 'profinet', 'hart_ip', 'bacnet']); // biome-ignore format: a list
+const CONTROLLER = new Set([
+  's7comm', 's7comm_plus', 'modbus', 'umas', 'enip', 'cip', 'cipio', 'fins', 'omron', 'melsec', 'slmp', 'ge_srtp', 'ads', 'codesys', 'pn_io',
+  'pn_rt', 'profinet', 'hart_ip', 'bacnet',
+]); // biome-ignore format: a list
 const TELECONTROL = new Set(['dnp3', 'iec60870_104', 'iec60870_101', 'synphasor']);
 const SUBSTATION = new Set(['goose', 'sv', 'mms']);
 const SUPERVISORY = new Set(['opcua']);

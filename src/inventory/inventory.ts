@@ -420,7 +420,9 @@ export class Inventory {
     // Virtual addresses have no device that would bound them.
     if (redundancy !== '' && this.#faces.size >= 2 * this.limits.devices) return null;
     const vendor = redundancy === '' ? this.#vendorOf(macBytes(mac)) : '';
-    face = { segment, mac, vendor, device: null, redundancy, router: redundancy !== '', first_ms: at.time_ms, last_ms: at.time_ms, claims: new Map() }; // biome-ignore format: one value
+    const { time_ms } = at;
+    const router = redundancy !== '';
+    face = { segment, mac, vendor, device: null, redundancy, router, first_ms: time_ms, last_ms: time_ms, claims: new Map() };
     if (redundancy === '') {
       const device = this.#sameStation(segment, mac, ip) ?? this.#newDevice(at, ip || mac, mac, vendor);
       if (!device) return null;
@@ -526,16 +528,19 @@ export class Inventory {
     if (former && former !== device) {
       if (former.faces.length === 0) {
         // What was known by its address alone is now seen itself.
-        this.#merge(at, former, device, 'the address was seen with a MAC of its own');
-        this.#hand(at, place, place.device ?? device, face, how);
+        place.device = former;
+        const kept = this.#merge(at, former, device, 'the address was seen with a MAC of its own');
+        this.#hand(at, place, kept, face, how);
         return;
       }
       for (const record of former.addresses.values()) if (record.place === place) record.current = false;
       former.dirty_addresses = true;
       this.#touch(former);
     }
-    // An address without a segment of its own in the record's key may be there already under the router.
-    if (!this.#makeRoom(device)) return;
+    if (!this.#makeRoom(device)) {
+      place.device = null;
+      return;
+    }
     const renewed = face !== null && strength(how) > 0 && !place.ip.includes(':');
     const before: string[] = [];
     for (const record of device.addresses.values()) {
@@ -700,8 +705,8 @@ export class Inventory {
   }
 
   /** The one with the lower id stays. */
-  #merge(at: Moment, one: Device, other: Device, reason: string): void {
-    if (one === other) return;
+  #merge(at: Moment, one: Device, other: Device, reason: string): Device {
+    if (one === other) return one;
     const [kept, gone] = one.id < other.id ? [one, other] : [other, one];
     if (gone.faces.length === 0 || kept.faces.length === 0) this.#without_mac--;
     for (const face of gone.faces) {
@@ -764,6 +769,7 @@ export class Inventory {
     this.#moveEvents(gone.id, kept.id, null);
     this.#event(at, 'devices_merged', kept, `device ${gone.id} is device ${kept.id}: ${reason}`, { merged: gone.id, reason });
     this.#classify(at, kept);
+    return kept;
   }
 
   #newDevice(at: Moment, label: string, mac: string, vendor: string): Device | null {
@@ -1105,7 +1111,11 @@ export class Inventory {
       const unit_name = fact.unit_name ?? '';
       const first_ms = at.time_ms;
       const first_frame = at.frame;
-      activity = { id: this.#next_activity_id++, connection, app_proto, operation, from_opener, role, target, target_first, target_last, unit, unit_name, count: 0, first_ms, last_ms, first_frame }; // biome-ignore format: one value
+      const id = this.#next_activity_id++;
+      activity = {
+        id, connection, app_proto, operation, from_opener, role, target, target_first, target_last, unit, unit_name, count: 0, first_ms,
+        last_ms, first_frame,
+      }; // biome-ignore format: one value
       this.#activities.set(key, activity);
       connection.activities++;
     }
@@ -1324,10 +1334,10 @@ export class Inventory {
       const connection = connections.get(row.connection_id);
       if (!connection) continue;
       const key = activityKey(connection.id, row.app_proto, row.operation, row.from_opener, row.role, row.target, row.unit);
-      const { id, app_proto, operation, from_opener, role, target, unit, unit_name, first_ms, last_ms, first_frame } = row;
+      const { connection_id, capture_id, ...rest } = row;
       const target_first = row.target_first ?? 0;
       const target_last = row.target_last ?? 0;
-      this.#activities.set(key, { id, connection, app_proto, operation, from_opener, role, target, target_first, target_last, unit, unit_name, count: 0, first_ms, last_ms, first_frame }); // biome-ignore format: one value
+      this.#activities.set(key, { ...rest, connection, target_first, target_last, count: 0 });
       connection.activities++;
     }
   }
