@@ -152,12 +152,8 @@ function joinRequest(r: Reader, conversation: Talk, pdu: Pdu, association: Assoc
   } else if (code === FunctionCode.operate) joinOperate(r, conversation, pdu, association);
   if (isUnanswered(code) || pdu.destination >= FIRST_BROADCAST_ADDRESS) return;
   // A reply to a challenge stands between a request and its response (7.5.2.3): the request stays the one that is answered.
-  if (code === FunctionCode.authenticate_req && association.request_sequence === pdu.sequence) return;
-  association.request_sequence = pdu.sequence;
-  association.request_function = code;
-  association.request_operation = pdu.operation;
-  association.request_time_ms = conversation.time_ms;
-  association.unanswered++;
+  if (code === FunctionCode.authenticate_req && association.isWaiting(pdu.sequence)) return;
+  association.request(pdu.sequence, code, pdu.operation, conversation.time_ms);
   if (association.unanswered === FLOOD_THRESHOLD + 1) conversation.anomaly(pdu, 'request_flood');
 }
 
@@ -173,21 +169,15 @@ function joinOperate(r: Reader, conversation: Talk, pdu: Pdu, association: Assoc
 }
 
 function joinResponse(conversation: Talk, pdu: Pdu, association: Association): void {
-  const answers = pdu.sequence === association.request_sequence;
-  // The fragments of a long response count on from the request's number (4.2.2.4.5).
-  const continues =
-    !pdu.fir && association.response_sequence >= 0 && pdu.sequence === ((association.response_sequence + 1) & 0x0f);
-  association.response_sequence = pdu.sequence;
-  if (association.request_sequence < 0) return;
-  if (!answers && !continues) {
-    conversation.anomaly(pdu, 'response_mismatch');
+  const request = association.answer(pdu.sequence, pdu.fir);
+  if (request < 0) {
+    if (association.has_requests) conversation.anomaly(pdu, 'response_mismatch');
     return;
   }
-  association.unanswered = 0;
-  pdu.request_function = association.request_function;
-  pdu.response_time_ms = conversation.time_ms - association.request_time_ms;
+  pdu.request_function = association.functionOf(request);
+  pdu.response_time_ms = conversation.time_ms - association.timeOf(request);
   if (pdu.function === FunctionCode.response) {
-    pdu.operation = pdu.iin & REFUSED ? Operation.error : (association.request_operation as Pdu['operation']);
+    pdu.operation = pdu.iin & REFUSED ? Operation.error : association.operationOf(request);
   }
 }
 

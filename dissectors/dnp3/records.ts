@@ -242,7 +242,7 @@ export const ControlBlock = record(
     on_time_ms: u32('dnp3.al.on_time', 'How long the output is on', { unit: 'ms' }),
     off_time_ms: u32('dnp3.al.off_time', 'How long the output is off', { unit: 'ms' }),
     control_status: u8('dnp3.al.ctrlstatus', 'Result, in a response', { names: CONTROL_STATUS }),
-    pattern_bit: bool(null, 'The pattern mask operates this output'),
+    pattern_bit: bool('dnp3.al.bit', 'The pattern mask operates this output'),
   },
 );
 
