@@ -11,7 +11,9 @@ export function reportError(error: unknown): void {
   process.exitCode = EXIT_FAILURE;
   if (error instanceof PolicyError) {
     for (const fault of error.faults) process.stderr.write(`${faultText(fault)}\n`);
-  } else if (error instanceof OperatingError || error instanceof CaptureFileError || error instanceof StoreError) {
+  } else if (error instanceof StoreError) {
+    process.stderr.write(`ot-sensor: ${error.message}\n${error.what_to_do}\n`);
+  } else if (error instanceof OperatingError || error instanceof CaptureFileError) {
     process.stderr.write(`ot-sensor: ${error.message}\n`);
   } else if (isSystemError(error)) {
     process.stderr.write(`ot-sensor: ${error.message}\n`);

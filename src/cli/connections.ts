@@ -1,0 +1,82 @@
+import type { Command } from 'commander';
+import { integer } from './arguments.ts';
+import { dataOption, endText, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
+import { type Format, format, printRows } from './table.ts';
+
+interface ConnectionArguments extends RangeArguments {
+  format: Format;
+  device?: number;
+  ip?: string;
+  protocol?: string;
+  port?: number;
+  zone?: string;
+  activities?: true;
+  operation?: string;
+}
+
+export function register(program: Command): void {
+  const command = program
+    .command('connections')
+    .description('list who talks to whom by which protocol; with --activities, what they do')
+    .option('--device <id>', 'with this device at either end', integer(1, 1e9))
+    .option('--ip <address>', 'with this address at either end')
+    .option('--protocol <name>', 'of this protocol')
+    .option('--port <n>', 'to this server port', integer(1, 65_535))
+    .option('--zone <name>', 'with an end in this zone')
+    .option('--activities', 'what is done in them: operations and their targets')
+    .option('--operation <name>', 'with --activities: only this operation')
+    .addOption(dataOption())
+    .addOption(format());
+  for (const option of rangeOptions()) command.addOption(option);
+  command
+    .addHelpText(
+      'after',
+      '\nExamples:\n  $ ot-sensor connections --protocol s7comm\n  $ ot-sensor connections --activities --operation write --format jsonl',
+    )
+    .action((args: ConnectionArguments) => (args.activities ? activities(args) : connections(args)));
+}
+
+async function connections(args: ConnectionArguments): Promise<void> {
+  const { device, ip, protocol, port, zone } = args;
+  const found = readAll(args, (reader, range) => reader.connections({ ...range, device, ip, protocol, port, zone }));
+  if (args.format !== 'table') return printRows(found, args.format);
+  await printRows(
+    found.map((row) => ({
+      opener: endText(row.opener_ip, row.opener_mac),
+      responder: endText(row.responder_ip, row.responder_mac, row.server_port),
+      proto: row.proto,
+      protocol: row.app_proto,
+      client: row.client,
+      vlan: row.segment,
+      flows: row.flows,
+      packets: row.packets_from_opener + row.packets_from_responder,
+      bytes: row.bytes_from_opener + row.bytes_from_responder,
+      last_seen: timeText(row.last_ms),
+    })),
+    'table',
+  );
+}
+
+async function activities(args: ConnectionArguments): Promise<void> {
+  const { device, ip, protocol, operation } = args;
+  const found = readAll(args, (reader, range) => reader.activities({ ...range, device, ip, protocol, operation }));
+  if (args.format !== 'table') return printRows(found, args.format);
+  await printRows(
+    found.map((row) => {
+      const opener = endText(row.opener_ip, row.opener_mac);
+      const responder = endText(row.responder_ip, row.responder_mac, row.server_port);
+      return {
+        from: row.from_opener ? opener : responder,
+        to: row.from_opener ? responder : opener,
+        role: row.role,
+        protocol: row.app_proto,
+        operation: row.operation,
+        unit: row.unit < 0 ? '' : `${row.unit_name} ${row.unit}`,
+        target: row.target_first === null ? row.target : `${row.target} ${row.target_first}–${row.target_last}`,
+        count: row.count,
+        last_seen: timeText(row.last_ms),
+      };
+    }),
+    'table',
+  );
+}

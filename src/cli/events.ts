@@ -1,0 +1,36 @@
+import type { Command } from 'commander';
+import { integer, names } from './arguments.ts';
+import { dataOption, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
+import { type Format, format, printRows } from './table.ts';
+
+interface EventArguments extends RangeArguments {
+  format: Format;
+  kind?: string[];
+  device?: number;
+  text?: string;
+}
+
+export function register(program: Command): void {
+  const command = program
+    .command('events')
+    .description('list what happened to the inventory: devices detected, addresses changed, routers recognised, …')
+    .option('--kind <a,b>', 'of these kinds', names)
+    .option('--device <id>', 'of this device', integer(1, 1e9))
+    .option('--text <words>', 'with this in the title or details')
+    .addOption(dataOption())
+    .addOption(format());
+  for (const option of rangeOptions()) command.addOption(option);
+  command
+    .addHelpText('after', '\nExamples:\n  $ ot-sensor events --kind address_changed\n  $ ot-sensor events --since 2026-01-31')
+    .action(events);
+}
+
+async function events(args: EventArguments): Promise<void> {
+  const { kind, device, text } = args;
+  const found = readAll(args, (reader, range) => reader.events({ ...range, kind, device, text }));
+  if (args.format !== 'table') return printRows(found, args.format);
+  await printRows(
+    found.map((row) => ({ time: timeText(row.time_ms), frame: row.frame, kind: row.kind, device: row.device_id, title: row.title })),
+    'table',
+  );
+}

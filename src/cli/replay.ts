@@ -1,0 +1,64 @@
+import { type Command, InvalidArgumentError } from 'commander';
+import { replay } from '../sensor.ts';
+import { integer } from './arguments.ts';
+import { dataOption } from './data.ts';
+import { Progress } from './progress.ts';
+import { printSummary } from './summary.ts';
+import { type Format, format } from './table.ts';
+import { loadPolicy } from './zone-file.ts';
+
+interface ReplayArguments {
+  data: string;
+  zones?: string;
+  shards: number;
+  speed: number;
+  format: Format;
+}
+
+export function register(program: Command): void {
+  program
+    .command('replay')
+    .description('put captures through the whole pipeline: inventory, zone crossings, alerts, stored in the database')
+    .argument('<file...>', 'capture files (pcap, pcapng, gzip of either); - is standard input')
+    .addOption(dataOption())
+    .option('--zones <file>', 'zone policy (YAML); without one nothing is a zone crossing')
+    .option('--shards <n>', 'worker threads', integer(1, 64), 1)
+    .option('--speed <max|real|×N>', "max, real (the capture's own clock) or a factor such as ×10 or x10", speed, Number.POSITIVE_INFINITY)
+    .option('--exit', 'end after the summary (it always does)')
+    .addOption(format())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ ot-sensor replay plant.pcap --zones plant.zones.yaml
+  $ ot-sensor replay --data /var/lib/ot-sensor monday.pcapng.gz tuesday.pcapng.gz
+  $ ot-sensor replay --speed ×10 incident.pcap`,
+    )
+    .action(run);
+}
+
+function speed(text: string): number {
+  if (text === 'max') return Number.POSITIVE_INFINITY;
+  if (text === 'real') return 1;
+  const factor = Number(/^[×x](\d+(?:\.\d+)?)$/.exec(text)?.[1] ?? Number.NaN);
+  if (!(factor > 0)) throw new InvalidArgumentError('It takes max, real or a factor such as ×10.');
+  return factor;
+}
+
+async function run(files: string[], { data, zones, shards, speed, format }: ReplayArguments): Promise<void> {
+  const policy = zones === undefined ? null : loadPolicy(zones);
+  let progress: Progress | undefined;
+  const result = await replay(files, {
+    data,
+    policy,
+    shards,
+    speed,
+    onProgress: (source) => {
+      progress ??= new Progress(source);
+      progress.update();
+    },
+  }).finally(() => progress?.stop());
+  for (const { source, message } of result.warnings) process.stderr.write(`ot-sensor: ${source}: ${message}\n`);
+  for (const failure of result.failures) process.stderr.write(`ot-sensor: dissector failed: ${failure}\n`);
+  await printSummary(result, { data, zones, format });
+}

@@ -1,0 +1,101 @@
+import { CATALOGUE } from '../detect/catalogue.ts';
+import type { ReplayResult } from '../sensor.ts';
+import { StoreReader } from '../store/queries.ts';
+import { DEFAULT_DATA, endText } from './data.ts';
+import { Output } from './output.ts';
+import { type Format, tableText } from './table.ts';
+
+const ROWS = 12;
+
+/** What a replay found: devices, protocols, zone crossings, alerts, packets a second, and what was lost on the way. */
+export async function printSummary(
+  result: ReplayResult,
+  { data, zones, format }: { data: string; zones?: string; format: Format },
+): Promise<void> {
+  const output = new Output(process.stdout);
+  const reader = new StoreReader(data);
+  try {
+    const { packets, duration_ms, counters } = result;
+    const packets_per_second = Math.round((packets / duration_ms) * 1000);
+    const totals = reader.totals();
+    const devices = reader.devices({ limit: 10_000 }).rows;
+    const connections = reader.connections({ limit: 10_000 }).rows;
+    const alerts = reader.alerts({ limit: 10_000 }).rows;
+    const protocols = new Map<string, { conversations: number; packets: number }>();
+    for (const row of connections) {
+      const name = row.app_proto || `${row.proto} (unrecognised)`;
+      const known = protocols.get(name) ?? { conversations: 0, packets: 0 };
+      known.conversations++;
+      known.packets += row.packets_from_opener + row.packets_from_responder;
+      protocols.set(name, known);
+    }
+    const crossings = alerts.filter((alert) => alert.kind === 'zone_crossing');
+    const kinds = CATALOGUE.map(({ kind, title, severity }) => {
+      const found = alerts.filter((alert) => alert.kind === kind);
+      return { severity, alert: title, alerts: found.length, times: found.reduce((sum, alert) => sum + alert.count, 0) };
+    }).filter((row) => row.alerts > 0);
+    if (format !== 'table') {
+      const summary = { packets, duration_ms, packets_per_second, totals, protocols: Object.fromEntries(protocols), alerts: kinds, counters };
+      return output.write(`${JSON.stringify(summary, null, format === 'json' ? 2 : undefined)}\n`);
+    }
+    const some = <T>(rows: readonly T[], show: (row: T) => object) =>
+      rows.length === 0 ? '' : indent(tableText(rows.slice(0, ROWS).map(show))) + (rows.length > ROWS ? `    … and ${rows.length - ROWS} more\n` : '');
+    const where = data === DEFAULT_DATA ? '' : ` --data ${data}`;
+    const parts = [
+      `${number(packets)} packets in ${(duration_ms / 1000).toFixed(2)} s: ${number(packets_per_second)} packets a second\n`,
+      `\nDevices: ${number(totals.devices)}\n`,
+      some(devices, ({ id, name, type, programming_station, ip, mac, vendor, model, zone }) => ({
+        id,
+        name,
+        type: programming_station ? `${type} (programs)` : type,
+        address: ip || mac,
+        vendor,
+        model,
+        zone,
+      })),
+      `\nProtocols: ${protocols.size}\n`,
+      some([...protocols].sort(([, a], [, b]) => b.packets - a.packets), ([protocol, row]) => ({ protocol, ...row })),
+      zones === undefined
+        ? '\nZone crossings: no zone policy was given (--zones FILE)\n'
+        : `\nZone crossings: ${number(crossings.length)}\n`,
+      some(crossings, (row) => ({
+        alert: row.id,
+        from: `${endText(row.source_ip, row.source_mac)} (${row.source_zone})`,
+        to: `${endText(row.destination_ip, row.destination_mac, row.destination_port)} (${row.destination_zone})`,
+        what: [row.app_proto || row.proto, row.operation].filter(Boolean).join(' '),
+        times: row.count,
+      })),
+      `\nAlerts: ${number(totals.alerts)}\n`,
+      some(kinds, (row) => row),
+      lost(counters),
+      `\nMore: ot-sensor devices | connections | alerts | events${where}; the packets behind an alert: ot-sensor evidence ALERT --out FILE.pcap${where}\n`,
+    ];
+    await output.write(parts.join(''));
+  } finally {
+    reader.close();
+  }
+}
+
+/** Counters that say that something was not looked at, in words. */
+const LOSSES: Readonly<Record<string, string>> = {
+  'decode.malformed': 'packets with a malformed header',
+  'decode.truncated': 'packets cut short by the capture (snap length)',
+  'tcp.gaps': 'gaps in TCP streams',
+  'framing.resynchronisations': 'places where a stream had to be resynchronised',
+  'flow.evicted': 'flows evicted from a full table',
+  'dissect.failures': 'PDUs whose dissector failed (please report)',
+  'dissect.rows_dropped': 'records beyond the limit a PDU',
+  'facts.dropped': 'facts dropped',
+  'alerts.refused': 'findings beyond the limit of alerts',
+  'evidence.refused': 'packets beyond the limits of evidence',
+  'inventory.devices_refused': 'devices beyond the limit',
+};
+
+function lost(counters: Readonly<Record<string, number>>): string {
+  const rows = Object.entries(LOSSES).filter(([name]) => (counters[name] ?? 0) > 0);
+  if (rows.length === 0) return '';
+  return `\nNot seen, or not in full:\n${rows.map(([name, words]) => `    ${number(counters[name])} ${words}\n`).join('')}`;
+}
+
+const indent = (text: string): string => text.replace(/^(?=.)/gm, '    ');
+const number = (value: number): string => value.toLocaleString('en-US');
