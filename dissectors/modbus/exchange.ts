@@ -52,7 +52,10 @@ export function remember(
   const { forgotten } = transactions;
   // Serial Line V1.02, 2.1: nobody answers a broadcast.
   if (transactions.serial && pdu.unit === 0) return;
-  state.requests_seen = true;
+  if (!state.requests_seen) {
+    state.requests_seen = true;
+    if (!conversation.from_start) state.forgiven = SLOTS;
+  }
   transactions.put(key, address, quantity, detail, conversation.time_ms, conversation.direction);
   if (transactions.reused) conversation.anomaly(pdu, 'transaction_id_reused');
   if (transactions.forgotten !== forgotten) {
@@ -83,7 +86,9 @@ function explain(pdu: ModbusRow, conversation: ModbusConversation, key: number):
   const { transactions } = state;
   const answered = transactions.search(key, -1, ANSWERED);
   if (answered >= 0) {
-    if (!transactions.answerAgain(answered) && !forgive(state)) conversation.anomaly(pdu, 'duplicate_response');
+    if (transactions.answerAgain(answered)) return answered;
+    if (forgive(state)) return -1;
+    conversation.anomaly(pdu, 'duplicate_response');
     return answered;
   }
   const sameUnit = transactions.search(key, SAME_UNIT_AND_TRANSACTION, WAITING);
@@ -191,7 +196,7 @@ function isAwaited(conversation: ModbusConversation, key: number): boolean {
  * code start, from the reader's position; `length` is unit identifier and PDU together. True for codes without a known shape.
  */
 export function fits(r: Reader, at: number, code: number, length: number, asResponse: boolean): boolean {
-  if (code >= 0x80) return asResponse && length === 3;
+  if (code >= 0x80) return asResponse;
   switch (code) {
     case 1:
     case 2:

@@ -159,6 +159,8 @@ describe('recognition', () => {
     ['no function', frame('01 20 0000 000A')],
     ['a quantity out of range', frame('01 03 0000 0000')],
     ['a frame that is not whole', '01 03 0000 000A'],
+    ['ROC, which has the same CRC', frame('0102 0304 06 00')],
+    ['ROC, whose unit reads as a byte count', frame('0302 0301 1100')],
     ['MODBUS/TCP', '0001 0000 0006 01 03 0000 000A'],
     ['HTTP', Buffer.from('GET / HTTP/1.1\r\n\r\n').toString('hex')],
     ['zeros', '00'.repeat(64)],

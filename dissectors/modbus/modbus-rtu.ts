@@ -220,11 +220,19 @@ function probe(r: Reader): MatchCode {
   const code = r.peekU8(1);
   if (r.remaining < MIN_SIZE || r.peekU8(0) > MAX_ADDRESS || IS_PUBLIC[code & 0x7f] === 0) return Match.no;
   const asRequest = requestSize(r);
-  if (asRequest > 0 && isPlausibleRequest(r, code) && isCrcRight(r, asRequest)) return Match.certain;
+  if (asRequest > 0 && !isRoc(r, code, asRequest) && isPlausibleRequest(r, code) && isCrcRight(r, asRequest))
+    return Match.certain;
   const asResponse = responseSize(r);
-  if (asResponse > 0 && isPlausibleResponse(r, code) && isCrcRight(r, asResponse)) return Match.certain;
+  if (asResponse > 0 && !isRoc(r, code, asResponse) && isPlausibleResponse(r, code) && isCrcRight(r, asResponse))
+    return Match.certain;
   return Match.no;
 }
+
+/**
+ * Emerson's ROC protocol has the same CRC behind unit, group, unit, group, opcode, length and data; its usual groups 1 and 2 stand
+ * where the function code does. A frame that its length fits may be either.
+ */
+const isRoc = (r: Reader, code: number, size: number): boolean => code <= 2 && size === 8 + r.peekU8(5);
 
 function isPlausibleRequest(r: Reader, code: number): boolean {
   const quantity = r.peekU16(4);

@@ -638,6 +638,29 @@ describe('what goes wrong in the field', () => {
     expect(only(b.response(adu('03 02 0000', { transaction: 4 }))).anomalies).toEqual(['unsolicited_response']);
   });
 
+  it('25: responses to what was asked before the capture are no events, until a pair is seen', () => {
+    const b = bench();
+    b.conversation.from_start = false;
+    b.request(adu('03 0000 0001', { transaction: 9 }));
+    expect(only(b.response(adu('03 02 0000', { transaction: 8 }))).anomalies).toBeUndefined();
+    b.response(adu('03 02 0000', { transaction: 9 }));
+    expect(only(b.response(adu('03 02 0000', { transaction: 8 }))).anomalies).toEqual(['unsolicited_response']);
+  });
+
+  it('24: a response that acknowledges a request which the mirror port lost is no event', () => {
+    const b = bench();
+    b.request(adu('03 0000 0001'));
+    b.response(adu('03 02 0000'));
+    b.conversation.acknowledges_unseen = true;
+    const row = only(b.response(adu('03 02 0005')));
+    expect(row.anomalies).toBeUndefined();
+    expect(row.fields).not.toHaveProperty('request_address');
+    b.conversation.acknowledges_unseen = false;
+    b.request(adu('03 0005 0001', { transaction: 3 }));
+    b.response(adu('03 02 0005', { transaction: 3 }));
+    expect(only(b.response(adu('03 02 0005', { transaction: 3 }))).anomalies).toEqual(['duplicate_response']);
+  });
+
   it('26: a flood of requests is one event and no memory', () => {
     const b = bench();
     let events = 0;
@@ -748,6 +771,8 @@ describe('recognition', () => {
     ['UMAS', adu('5A 00 02')],
     ['a length that does not fit', adu('03 006B 0003 00')],
     ['a quantity of zero', adu('03 006B 0000')],
+    ['function code 0', adu('00 00')],
+    ['a padded exception', adu('83 0200')],
     ['a header alone', '0001 0000 0006 01 03'],
     ['a request with something else behind it', `${adu('03 006B 0003')}0000000000000000`],
   ])('%s is possible, so believed on port 502 only', (_, text) => {
@@ -760,8 +785,6 @@ describe('recognition', () => {
     ['23: text behind zeros', `04000000 0013 ${'20'.repeat(19)}`],
     ['23: text with a wrong length', `04000000 0013 ${'20'.repeat(300)}`],
     ['another protocol id', '0001 0001 0006 01 03 0000 0001'],
-    ['function code 0', adu('00 00')],
-    ['an exception of the wrong size', adu('83 0200')],
     ['zeros', '00'.repeat(40)],
     ['TPKT', '0300001611e00000000100c0010ac1020100c2020102'],
     ['less than a header', '0001 0000 0006 01'],

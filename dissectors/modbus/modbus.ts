@@ -54,7 +54,6 @@ function probe(r: Reader): MatchCode {
   if (r.remaining < HEADER_SIZE || !isHeader(r, 0)) return Match.no;
   const length = r.peekU16(4);
   const code = r.peekU8(7);
-  if ((code & 0x7f) === 0 || (code >= 0x80 && length !== 3)) return Match.no;
   if (isExact(r, code, length) && isFollowed(r, 6 + length)) return Match.certain;
   return code >= 0x20 && isText(r, length) ? Match.no : Match.possible;
 }
@@ -63,7 +62,7 @@ function probe(r: Reader): MatchCode {
 function isExact(r: Reader, code: number, length: number): boolean {
   if (IS_PUBLIC[code & 0x7f] === 0) return false;
   const there = r.remaining - 6;
-  if (code >= 0x80) return there >= 3 && EXCEPTION_NAMES[r.peekU8(8)] !== undefined;
+  if (code >= 0x80) return length === 3 && there >= 3 && EXCEPTION_NAMES[r.peekU8(8)] !== undefined;
   if (fits(r, HEADER_SIZE, code, length, true) && isExactResponse(r, code, length, there)) return true;
   return fits(r, HEADER_SIZE, code, length, false) && there >= length && isExactRequest(r, code);
 }

@@ -51,7 +51,7 @@ export function dissectPdu(
   pdu.unit = unit;
   pdu.function_code = functionCode;
   pdu.operation = FUNCTION_OPERATIONS[functionCode] as typeof pdu.operation;
-  if (conversation.gap_before) conversation.state.forgiven = SLOTS;
+  if (conversation.gap_before || conversation.acknowledges_unseen) conversation.state.forgiven = SLOTS;
   if (IS_ASSIGNED[functionCode] === 0) conversation.anomaly(pdu, 'unassigned_function');
   if (isResponse(r, code, key, length, pdu, conversation)) {
     if (code >= 0x80) exception(r, pdu, conversation, key);

@@ -1,4 +1,4 @@
-import { Role, ROLE_NAMES, type RoleCode } from './operation.ts';
+import { ROLE_NAMES, Role, type RoleCode } from './operation.ts';
 import type { Reader } from './reader.ts';
 import type { Row } from './row.ts';
 
@@ -50,6 +50,10 @@ export class Conversation<State = any, Anomaly extends string = string> {
   frame = 0;
   /** Bytes of the stream were lost just before this PDU: what was half joined is to be forgotten. */
   gap_before = false;
+  /** The packet acknowledges bytes of the other direction that were not seen (yet): what it answers may be among them. */
+  acknowledges_unseen = false;
+  /** The conversation was seen from its start: nothing was asked before. */
+  from_start = true;
   /** The direction whose sender is the client; -1 unknown. */
   client_direction: -1 | 0 | 1 = -1;
   /** Ports of the sender and the receiver; 0 where there are none. */

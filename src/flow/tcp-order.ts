@@ -60,6 +60,10 @@ export class TcpOrder {
     const size = p.payload_end - p.payload + p.payload_missing;
     if (state !== undefined) {
       if (size > 0) {
+        state.conversation.acknowledges_unseen =
+          (tcp_flags & ACK) !== 0 &&
+          ((flags[slot] & SYNCED[1 - direction]) === 0 ||
+            ((p.tcp_acknowledgment - next_sequence[slot * 2 + 1 - direction]) | 0) > 0);
         const sequence = tcp_flags & SYN ? (p.tcp_sequence + 1) >>> 0 : p.tcp_sequence;
         this.segment(slot, direction, sequence, p, state);
       }
@@ -148,7 +152,8 @@ export class TcpOrder {
     stream.held.splice(i, 0, segment);
     stream.held_bytes += size;
     this.held_bytes += size;
-    if (stream.held.length > TCP_LIMITS.held_segments || stream.held_bytes > TCP_LIMITS.held_bytes) this.giveUpHole(at, direction, state);
+    if (stream.held.length > TCP_LIMITS.held_segments || stream.held_bytes > TCP_LIMITS.held_bytes)
+      this.giveUpHole(at, direction, state);
   }
 
   /** Delivers the held segments that have become next. */
@@ -197,8 +202,7 @@ export class TcpOrder {
       const stream = state.streams[d];
       if (stream.held.length > 0) {
         const at = slot * 2 + d;
-        const acknowledged =
-          d !== direction && (p.tcp_flags & ACK) !== 0 && ((p.tcp_acknowledgment - next_sequence[at]) | 0) > 0;
+        const acknowledged = d !== direction && (p.tcp_flags & ACK) !== 0 && ((p.tcp_acknowledgment - next_sequence[at]) | 0) > 0;
         if (acknowledged && stream.patience < 0) stream.patience = TCP_LIMITS.patience_packets;
         else if (stream.patience > 0) stream.patience--;
         const late = p.time_ms - stream.held[0].time_ms > TCP_LIMITS.patience_ms;
