@@ -34,9 +34,11 @@ export class Decoder {
   /** What `count` has counted: this shard's part of the packets. Add up over the shards. */
   readonly counters = new DecodeCounters();
 
-  /** Of the packet being decoded: tags and shims so far, and whether the IPv6 header was a jumbogram's. */
+  // Of the packet being decoded: tags and shims so far, and whether the IPv6 header was a jumbogram's.
   shims = 0;
   jumbogram = false;
+  /** Where the frame ended on the wire. */
+  wire_end = 0;
 
   constructor(ring: PacketRing, options: DecoderOptions = {}) {
     this.ring = ring;
@@ -112,6 +114,7 @@ export class Decoder {
     packet.layers = 0;
     packet.malformed_layer = -1;
     this.shims = 0;
+    this.wire_end = at + wire;
 
     if ((link & 0xffff) === 1) return ethernet(this, packet, at, at + captured, at + wire);
     return this.otherLink(packet, link & 0xffff, at, at + captured, at + wire);

@@ -14,6 +14,7 @@ import { etag, vntag } from './vntag.ts';
 const HEADER = 14;
 /** Below this the field after the addresses is a length (IEEE 802.3 3.2.6). */
 const FIRST_ETHERTYPE = 0x600;
+const LLC_HEADER = 3;
 /** Tags and shims before the network layer, all kinds and all tunnels together. */
 const MAX_SHIMS = 32;
 
@@ -97,20 +98,21 @@ export function etherType(decoder: Decoder, packet: Packet, type: number, at: nu
 }
 
 /**
- * IEEE 802.3 with LLC (IEEE 802.2) and perhaps SNAP: DSAP 1, SSAP 1, control 1 or 2; SNAP: OUI 3, protocol 2. `length` counts from `at`;
- * 0 (seen from some drivers) means the whole frame. SNAP with the OUI of encapsulated Ethernet (RFC 1042) or of a bridge tunnel
- * (IEEE 802.1H) carries an EtherType; any other LLC frame is left whole in `link_payload`, with EtherType 0.
+ * IEEE 802.3 with LLC (IEEE 802.2) and perhaps SNAP: DSAP 1, SSAP 1, control 1 or 2; SNAP: OUI 3, protocol 2. `length` counts from `at`; one
+ * that holds no LLC (0 from some drivers, vendors' protocols that put a type there) means the whole frame. SNAP with the OUI of
+ * encapsulated Ethernet (RFC 1042) or of a bridge tunnel (IEEE 802.1H) carries an EtherType; any other LLC frame is left whole in
+ * `link_payload`, with EtherType 0.
  */
 function llc(decoder: Decoder, packet: Packet, length: number, at: number, end: number, wire: number): DecodedCode {
   packet.layers |= 1 << Layer.llc;
-  if (length > 0) {
+  if (length >= LLC_HEADER) {
     wire = at + length;
     if (end > wire) end = wire;
   }
   packet.ethertype = 0;
   packet.link_payload = at;
   packet.link_payload_end = end;
-  if (end - at < 3) return malformed(packet, Layer.llc);
+  if (end - at < LLC_HEADER) return malformed(packet, Layer.llc);
   const { bytes } = packet;
   if (bytes[at] !== 0xaa || bytes[at + 1] !== 0xaa || bytes[at + 2] !== 3) return Decoded.ok;
   if (end - at < 8) return malformed(packet, Layer.llc);

@@ -104,6 +104,14 @@ describe('Ethernet, IPv4, TCP', () => {
     expect(bench.decoder.counters.toRecord().truncated).toBe(1);
   });
 
+  it('does not believe a total length beyond the frame to be payload of TCP', () => {
+    const bench = new DecodeBench();
+    expect(bench.decode(ethernet(0x0800, ipv4(tcp(MODBUS), { total_length: 35_000 })))).toBe(Decoded.ok);
+    expect([bench.payload, bench.packet.payload_missing]).toEqual([hex(MODBUS), 0]);
+    expect(bench.decode(ethernet(0x0800, ipv4(udp(MODBUS, 1, 2, 100), { protocol: 17, total_length: 120 })))).toBe(Decoded.ok);
+    expect([bench.payload, bench.packet.payload_missing]).toEqual([hex(MODBUS), 80]);
+  });
+
   const segment = tcp(MODBUS);
   it.each([
     ['another version', bytes('65', ipv4(segment).subarray(1)), Layer.ipv4],

@@ -11,7 +11,8 @@ const MIN_HEADER = 20;
  * time to live 1, protocol 1, header checksum 2, source 4, destination 4, options.
  *
  * A total length of 0 comes from captures on the sending machine itself, where the network card cuts a large segment up later: the
- * frame's length stands for it. What the frame has beyond the total length is padding, what it lacks is `payload_missing`.
+ * frame's length stands for it. What the frame has beyond the total length is padding, what it lacks is
+ * `payload_missing` (of TCP no more than the frame lacks, which a total length beyond it does not change).
  */
 export function ipv4(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   if (end - at < MIN_HEADER) return malformed(packet, Layer.ipv4);

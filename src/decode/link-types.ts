@@ -19,6 +19,9 @@ export function loopback(decoder: Decoder, packet: Packet, at: number, end: numb
   const swapped = bytes[at] === 0 && bytes[at + 1] === 0;
   const family = swapped ? (bytes[at + 2] << 8) | bytes[at + 3] : bytes[at] | (bytes[at + 1] << 8);
   if (family === AF_INET || AF_INET6.includes(family)) return ip(decoder, packet, Layer.loopback, at + 4, end, wire);
+  // Some drivers write an EtherType where the upper half of the family would be.
+  const type = (bytes[at + 2] << 8) | bytes[at + 3];
+  if (type === 0x0800 || type === 0x86dd) return etherType(decoder, packet, type, at + 4, end, wire);
   packet.layers |= 1 << Layer.other_ethertype;
   packet.link_payload = at + 4;
   packet.link_payload_end = end;

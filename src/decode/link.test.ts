@@ -48,11 +48,13 @@ describe('VLAN tags (IEEE 802.1Q 9.6)', () => {
 describe('IEEE 802.3', () => {
   it.each([
     ['LLC', bytes('424203 0000000000'), 0, '4242030000000000'],
+    ['a type where the length stands', bytes('01b46e30', new Uint8Array(8)), 0, '01b46e300000000000000000'],
     ['SNAP of an organisation', bytes('aaaa03 00000c 2000 02b4'), 0, 'aaaa0300000c200002b4'],
     ['SNAP with an EtherType', bytes('aaaa03 000000 88b8 0001'), 0x88b8, '0001'],
-  ])('%s', (_, llc, type, payload) => {
+  ])('%s', (name, llc, type, payload) => {
     const bench = new DecodeBench();
-    expect(bench.decode(bytes(ethernet(llc.length, llc), '00000000'))).toBe(Decoded.ok);
+    const isLlc = !name.startsWith('a type');
+    expect(bench.decode(isLlc ? bytes(ethernet(llc.length, llc), '00000000') : ethernet(2, llc))).toBe(Decoded.ok);
     expect([bench.packet.ethertype, bench.link_payload]).toEqual([type, payload]);
   });
 
@@ -119,6 +121,7 @@ describe('link types', () => {
     ['IPV4', 228, INNER, ''],
     ['NULL, little-endian', 0, bytes('02000000', INNER), ''],
     ['NULL, big-endian', 0, bytes('00000002', INNER), ''],
+    ['NULL, an EtherType', 0, bytes('0f000800', INNER), ''],
     ['LOOP', 108, bytes('00000002', INNER), ''],
     ['LINUX_SLL', 113, bytes('0000 0001 0006', MAC_A, '0000', u16(0x0800), INNER), MAC_A],
     ['LINUX_SLL, VLAN', 113, bytes('0000 0001 0006', MAC_A, '0000', u16(0x8100), tagged(9, 0x0800, INNER)), MAC_A],

@@ -28,6 +28,8 @@ export function tcp(decoder: Decoder, packet: Packet, at: number, end: number, w
   const header = (bytes[at + 12] >> 4) << 2;
   const data = at + header;
   if (header < MIN_HEADER || data > wire) return malformed(packet, Layer.tcp);
+  // A total length beyond the frame is a lie that receivers drop. It must not count as bytes of the stream, which would hide the true ones.
+  if (wire > decoder.wire_end && !packet.reassembled) wire = Math.max(decoder.wire_end, data);
   // Options that the capture has cut off are missing, the payload behind them as well.
   packet.payload = Math.min(data, end);
   packet.payload_end = end;

@@ -39,6 +39,9 @@ const TUNNELS: [string, Uint8Array, number, boolean, number[]][] = [
   ],
   ['ERSPAN III with IP', over4(47, '1000 22eb 00000001 2064 0001 00000000 0000 0800', INNER), Layer.erspan, false, [7]],
   ['VXLAN (RFC 7348)', over4(17, vxlan(FRAME)), Layer.vxlan, true, [42]],
+  ['VXLAN with a group policy', over4(17, udp(bytes('88000007 00002a00', FRAME), 4789)), Layer.vxlan, true, [42]],
+  ['VXLAN-GPE with a frame', over4(17, udp(bytes('0c000003 00002a00', FRAME), 4789)), Layer.vxlan, true, [42]],
+  ['VXLAN-GPE with IP', over4(17, udp(bytes('0c000001 00002a00', INNER), 4790)), Layer.vxlan, false, [7]],
   [
     'GENEVE with options (RFC 8926)',
     over4(17, udp(bytes('0200 6558 00002a00', '0102 80 01 00000000', FRAME), 6081)),

@@ -3,7 +3,7 @@ import type { Decoder } from './decode.ts';
 import { GENEVE_PORT, geneve, isGeneve } from './geneve.ts';
 import { malformed } from './layer.ts';
 import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
-import { isVxlan, VXLAN_PORT, vxlan } from './vxlan.ts';
+import { VXLAN_GPE_PORT, VXLAN_PORT, vxlan, vxlanPayload } from './vxlan.ts';
 
 const HEADER = 8;
 
@@ -29,7 +29,10 @@ export function udp(decoder: Decoder, packet: Packet, at: number, end: number, w
   packet.payload_missing = wire - end;
   if (decoder.verify_checksums) verifyTransport(packet, at, end, wire, 6, 17);
   const port = packet.destination_port;
-  if (port === VXLAN_PORT && isVxlan(packet, at + HEADER, end)) return vxlan(decoder, packet, at + HEADER, end, wire);
+  if (port === VXLAN_PORT || port === VXLAN_GPE_PORT) {
+    const next = vxlanPayload(packet, at + HEADER, end);
+    if (next !== 0) return vxlan(decoder, packet, next, at + HEADER, end, wire);
+  }
   if (port === GENEVE_PORT && isGeneve(packet, at + HEADER, end)) return geneve(decoder, packet, at + HEADER, end, wire);
   return Decoded.ok;
 }
