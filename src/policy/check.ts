@@ -74,8 +74,12 @@ function checkConduits(model: PolicyModel, registry: Registry, warn: Warn): void
     else names.set(conduit.name, conduit);
     const empty = [conduit.from, conduit.to].find((ends) => ends?.every((zone) => zone > 0 && isEmpty(zones[zone - 1])));
     if (empty) warn('unreachable_conduit', conduit, `${quoted} can never match: there is nothing in its zones`);
-    if (conduit.ports && conduit.protocols?.every((name) => hasNoPorts(name, registry)))
-      warn('unreachable_conduit', conduit, `${quoted} can never match: ${conduit.protocols.join(', ')} has no ports`);
+    if (conduit.ports && conduit.protocols) {
+      const without = conduit.protocols.filter((name) => hasNoPorts(name, registry));
+      const all = without.length === conduit.protocols.length;
+      const what = all ? 'can never match' : `never matches ${without.join(', ')}`;
+      if (without.length > 0) warn('unreachable_conduit', conduit, `${quoted} ${what}: ${without.join(', ')} has no ports`);
+    }
     if (conduit.from && conduit.to && conduit.from.length + conduit.to.length > 2) {
       const both = conduit.from
         .filter((zone) => zone > 0 && conduit.to!.includes(zone))
@@ -103,12 +107,12 @@ function checkConduits(model: PolicyModel, registry: Registry, warn: Warn): void
         );
         break;
       }
-      if (opposite && crosses(scopes[before], scopes[index]))
+      if (opposite && earlier.action === 'allow' && crosses(scopes[before], scopes[index]))
         warn(
           'contradicting_conduits',
           conduit,
-          `${quoted} (${conduit.action}) and ${place} (${earlier.action}) have traffic in common and neither contains the other: ` +
-            'there the first one decides',
+          `${quoted} (alert) is silent on what it has in common with ${place} (allow), which comes first and is no exception to it: ` +
+            'neither contains the other',
         );
     }
   });
@@ -189,7 +193,7 @@ function covers(outer: Scope, inner: Scope): boolean {
 const transportCovers = (outer: Scope, inner: Scope): boolean =>
   inner.ports !== null && outer.protocols?.has('tcp') === true && outer.protocols.has('udp');
 
-/** They have traffic in common that neither's exception explains: neither covers the other. Not judged where a condition decides. */
+/** They have traffic in common, and `a` is not just an exception to `b`. Not judged where a condition decides. */
 function crosses(a: Scope, b: Scope): boolean {
   return (
     a.condition === null &&

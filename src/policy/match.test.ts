@@ -319,6 +319,45 @@ describe('verdicts', () => {
     expect(policy.explain(last).text).toMatch(/^no conduit allows this/);
   });
 
+  it('tell what the condition saw', () => {
+    const policy = policyWith(
+      'from: a, to: b, when: pump.address < 3 and drive_item.db == 5 or pump.function_code == 1 and unit == 1',
+    );
+    const one = evaluate(policy, [write(9)]);
+    expect(policy.observed(one, [write(9)], 1)).toBe(
+      'pump.address is 9, drive_item.db is not there, pump.function_code is 2 (Set Level)',
+    );
+    const rows = drive(4, 7, 8);
+    expect(policy.observed(evaluate(policy, rows), rows, rows.length)).toMatch(/drive_item.db is 7/);
+    expect(policy.observed(evaluate(policy, [read()], { from: B, to: A }), [read()], 1)).toBe('');
+  });
+
+  it('cost no memory once a kind of traffic has been seen, with 2,000 conduits', () => {
+    const policy = policyWith(
+      ...Array.from(
+        { length: 1998 },
+        (_, i) => `from: '*', to: b, protocols: pump, operations: write, ports: ${10_000 + i}, when: pump.address < 9`,
+      ),
+      'from: a, to: b, protocols: pump, operations: read, when: pump.address < 9, hours: "00:00-23:00"',
+      'from: a, to: b, protocols: drive, when: drive_item.db < 9',
+    );
+    const pair = policy.pair(A, B);
+    const pdus = [[read()], [write()], drive(4, 1, 2, 3), drive(5, 10)];
+    const run = (times: number): number => {
+      let findings = 0;
+      for (let i = 0; i < times; i++) {
+        const rows = pdus[i & 3];
+        if (pair.evaluate(rows, rows.length, 6, 7000, Role.client, NOON) !== 0) findings++;
+      }
+      return findings;
+    };
+    run(50_000);
+    const before = process.memoryUsage().heapUsed;
+    expect(run(400_000)).toBe(200_000);
+    // An object a PDU would be 20 MB or more, unless a collection came in between, which it then would.
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(4e6);
+  });
+
   it('explain the same whatever came before', () => {
     const make = () =>
       policyWith(

@@ -6,15 +6,14 @@ import {
   type Conduit,
   ipProtocolName,
   ipProtocolNumber,
-  operationsText,
   type PolicyModel,
   type PortRange,
-  portsText,
   UNKNOWN_PROTOCOL,
 } from './conduits.ts';
+import { COMMON_EXPLANATION, type Explanation, observedText, REASON_NAMES, Reason, type ReasonCode, why } from './explain.ts';
 import { type Fault, PolicyError } from './fault.ts';
 import { carriersOf } from './policy-file.ts';
-import { Schedule, scheduleText, TimeZone } from './schedule.ts';
+import { Schedule, TimeZone } from './schedule.ts';
 import { EXTERNAL, UNPLACED, ZoneTable } from './zones.ts';
 
 /**
@@ -31,51 +30,20 @@ import { EXTERNAL, UNPLACED, ZoneTable } from './zones.ts';
  *
  * How a PDU is judged: row by row; the first row that is not allowed makes the finding.
  * - A row's operation is its own; a row with `other` has that of the last row before it, of the same protocol in the same PDU, that
- *   states one, else of the first behind it. `unit` likewise where a row has none.
+ *   states one, else of the first behind it. A row without `unit` has that of the first row of its protocol there which has one.
  * - PDUs sent by the server answer a request that has been judged and are not judged again, but by conduits whose condition names
  *   `role`. (Where only the server's direction can be seen, the caller passes `Role.unknown`, and responses are judged.)
  * - A condition is judged on each row of the records that it names, so each of several items must be allowed by some conduit. Other
  *   records it names are bound to the last row of theirs before that row, else the first behind it. Rows of other records in the
  *   same PDU are left to the rows that it is judged on. In a PDU without any of its records all its comparisons are false.
  * - Naming a protocol in a conduit with `allow` allows what carries it (TPKT and COTP for S7), and the PDUs of either that build,
- *   keep or end the conversation (`session`), whatever its `operations` and, as far as its condition has nothing to look at there,
- *   `when`. Alerts are taken by the letter.
+ *   keep or end the conversation (`session`), whatever its `operations` and, where that names no record of such a PDU, its `when`.
+ *   Alerts are taken by the letter.
  * - `tcp` and `udp` as protocols mean everything over them, recognised or not; `unknown` what no dissector recognised.
  *
  * The nearest conduit is the one with `allow` that passes most of: protocol, operation, port, hours and days, condition, in this order;
  * the first of equals.
  */
-
-export const Reason = {
-  /** A conduit with `alert` matches. */
-  alert: 0,
-  /** The pair has no conduit with `allow`. */
-  none: 1,
-  protocol: 2,
-  operation: 3,
-  port: 4,
-  schedule: 5,
-  condition: 6,
-} as const;
-export type ReasonName = keyof typeof Reason;
-type ReasonCode = (typeof Reason)[ReasonName];
-const REASON_NAMES = Object.keys(Reason) as ReasonName[];
-
-/** What a verdict means; made only when somebody asks. */
-export interface Explanation {
-  from: string;
-  to: string;
-  /** A dissector's or an IP protocol's name, `unknown`. */
-  protocol: string;
-  /** null where no PDU was recognised. */
-  operation: string | null;
-  reason: ReasonName;
-  /** The conduit that alerts or came nearest; null: none. */
-  conduit: string | null;
-  /** Its line in the zone file, 0 none. */
-  conduit_line: number;
-  text: string;
-}
 
 /** Kinds of findings; what comes behind them shares one explanation. */
 export const MAX_VERDICTS = 65_536;
@@ -217,6 +185,18 @@ export class Policy {
     this.decisions++;
   }
 
+  /**
+   * What the fields that the conduit's condition names were in the PDU that got the verdict, as `record.field is value`, for the
+   * text of a finding; '' where the verdict is not about a condition. To be asked before the next PDU.
+   */
+  observed(verdict: number, rows: readonly Row[], count: number): string {
+    const found = this.verdicts[verdict];
+    if (!found || found.conduit < 0) return '';
+    const { condition } = this.conduits[found.conduit].model;
+    if (condition === null || (found.reason !== Reason.condition && found.reason !== Reason.alert)) return '';
+    return observedText(condition.expression, rows, count, this.verdict_row);
+  }
+
   /** What the verdict means, in words. The same for the same model, registry and traffic, whatever came before. */
   explain(verdict: number): Explanation {
     if (verdict === COMMON_VERDICT) return COMMON_EXPLANATION;
@@ -237,35 +217,6 @@ export class Policy {
       conduit_line: conduit?.line ?? 0,
       text: `${what}: ${conduit === null ? 'no conduit allows anything between these zones' : why(reason, conduit)}`,
     };
-  }
-}
-
-const COMMON_EXPLANATION: Explanation = {
-  from: '',
-  to: '',
-  protocol: '',
-  operation: null,
-  reason: 'none',
-  conduit: null,
-  conduit_line: 0,
-  text: `no conduit allows this; more than ${MAX_VERDICTS} kinds of findings, so this one is not explained further`,
-};
-
-function why(reason: ReasonCode, conduit: Conduit): string {
-  const name = `conduit "${conduit.name}" (line ${conduit.line})`;
-  if (reason === Reason.alert) return `${name} says alert`;
-  const nearest = `${name} comes nearest, but `;
-  switch (reason) {
-    case Reason.protocol:
-      return `${nearest}allows only the protocols ${conduit.protocols?.join(', ')}`;
-    case Reason.operation:
-      return `${nearest}allows only the operations ${operationsText(conduit.operations ?? [])}`;
-    case Reason.port:
-      return `${nearest}allows only the ports ${portsText(conduit.ports ?? [])}`;
-    case Reason.schedule:
-      return `${nearest}is open only ${conduit.schedule ? scheduleText(conduit.schedule) : ''}`;
-    default:
-      return `${nearest}its condition is not met: ${conduit.condition?.text}`;
   }
 }
 
@@ -349,6 +300,8 @@ class Matcher {
   private rows: readonly Row[] = [];
   private count = 0;
   private bound_up_to = -1;
+  private last_type: Row['type'] | null = null;
+  private last_slot = -1;
 
   constructor(registry: Registry, catalogue: FieldCatalogue, conduits: readonly CompiledConduit[]) {
     this.registry = registry;
@@ -371,6 +324,11 @@ class Matcher {
     return port > 0 && port < 65_536 ? this.port_classes[port] : 0;
   }
 
+  /** The PDU has one row: nothing to take from others. */
+  get isAlone(): boolean {
+    return this.count === 1;
+  }
+
   /** Starts a PDU. */
   begin(rows: readonly Row[], count: number, role: RoleCode, port: number): void {
     this.rows = rows;
@@ -378,6 +336,7 @@ class Matcher {
     this.bound_up_to = -1;
     this.subject.role = role;
     this.subject.port = port > 0 ? port : -1;
+    if (count === 1) return;
     const { operations, units, stamps } = this;
     const stamp = ++this.stamp;
     for (let i = 0; i < count; i++) {
@@ -396,38 +355,48 @@ class Matcher {
 
   /** Binds the records that conditions name to the rows that go with row `index`. Only where a condition is reached. */
   bind(index: number): void {
-    const { rows, slots, count } = this;
+    const { rows, count } = this;
     const { bound } = this.subject;
-    if (slots.size === 0) return;
     if (this.bound_up_to < 0) {
-      bound.fill(null);
+      for (let slot = 0; slot < bound.length; slot++) bound[slot] = null;
       for (let i = count - 1; i >= 0; i--) {
-        const slot = slots.get(rows[i].type);
-        if (slot !== undefined) bound[slot] = rows[i];
+        const slot = this.slotOf(rows[i].type);
+        if (slot >= 0) bound[slot] = rows[i];
       }
-      this.bound_up_to = 0;
     }
-    for (let i = this.bound_up_to; i <= index && i < count; i++) {
-      const slot = slots.get(rows[i].type);
-      if (slot !== undefined) bound[slot] = rows[i];
+    // The rows up to the last bound one are behind us already.
+    for (let i = Math.max(this.bound_up_to, 0); i <= index && i < count; i++) {
+      const slot = this.slotOf(rows[i].type);
+      if (slot >= 0) bound[slot] = rows[i];
     }
     this.bound_up_to = index;
   }
 
-  /** Does the PDU have a row of one of the condition's records? Only after `bind`. */
-  concerns(condition: CompiledCondition): boolean {
-    const { slots } = condition;
-    for (let i = 0; i < slots.length; i++) if (this.subject.bound[slots[i]] !== null) return true;
-    return false;
+  /** The slot of a record that conditions name, else -1. Rows of one record mostly come together. */
+  private slotOf(type: Row['type']): number {
+    if (type !== this.last_type) {
+      this.last_type = type;
+      this.last_slot = this.slots.get(type) ?? -1;
+    }
+    return this.last_slot;
   }
 
-  /** Is the row itself of one of the condition's records? */
-  isSubject(condition: CompiledCondition, row: Row): boolean {
+  /** What the PDU has of the condition's records: nothing, some rows, or among them this row. Only after `bind`. */
+  concern(condition: CompiledCondition, row: Row | null): number {
     const { slots } = condition;
-    for (let i = 0; i < slots.length; i++) if (this.subject.bound[slots[i]] === row) return true;
-    return false;
+    const { bound } = this.subject;
+    let concern: number = Concern.nothing;
+    for (let i = 0; i < slots.length; i++) {
+      const found = bound[slots[i]];
+      if (found === null) continue;
+      if (found === row) return Concern.this_row;
+      concern = Concern.other_rows;
+    }
+    return concern;
   }
 }
+
+const Concern = { nothing: 0, other_rows: 1, this_row: 2 } as const;
 
 /** What a conversation between two zones may do. Interned: get it from `Policy.pair`. */
 export class PairPolicy {
@@ -472,9 +441,8 @@ export class PairPolicy {
       const row = rows[i];
       const { dissector } = row;
       let operation: number = row.operation;
-      if (operation === Operation.other) operation = matcher.operations[dissector];
-      else matcher.operations[dissector] = operation;
-      if (row.unit >= 0) matcher.units[dissector] = row.unit;
+      if (operation !== Operation.other) matcher.operations[dissector] = operation;
+      else if (count > 1) operation = matcher.operations[dissector];
       const key = (base + dissector) * OPERATION_SPACE + operation;
       let decision = this.last_decision;
       if (key !== this.last_key || decision === null) {
@@ -557,15 +525,15 @@ export class PairPolicy {
           subject.row = row;
           subject.dissector = row === null ? -1 : dissector;
           subject.operation = operation;
-          subject.unit = row === null ? -1 : matcher.units[dissector];
+          subject.unit = row === null ? -1 : row.unit >= 0 || matcher.isAlone ? row.unit : matcher.units[dissector];
         }
-        if (row !== null && condition.slots.length > 0 && !matcher.isSubject(condition, row) && matcher.concerns(condition)) {
-          // Another row of this PDU is what the condition looks at.
+        const concern = matcher.concern(condition, row);
+        if (concern === Concern.other_rows) {
+          // Those rows are what the condition looks at.
           if (conduit.allow) return 0;
           continue;
         }
-        const nothing_to_see = row === null || condition.slots.length === 0 || !matcher.concerns(condition);
-        if (!(exempt && nothing_to_see) && !condition.test(subject)) {
+        if (!(exempt && concern === Concern.nothing) && !condition.test(subject)) {
           if (conduit.allow && reason < Reason.condition) {
             reason = Reason.condition;
             nearest = conduit.index;

@@ -281,13 +281,17 @@ describe('checking', () => {
     [['name: x, from: a, to: b, days: mon, time_zone: UTC', 'name: y, from: a, to: b, days: mon, time_zone: Europe/Berlin'], []],
     [['name: x, from: a, to: b', 'name: y, from: a, to: b, action: alert'], ['8: conduit "y" (alert) contradicts conduit "x" (line 7) (allow)']],
     [['name: x, from: a, to: b, operations: write, action: alert', 'name: y, from: a, to: b'], []],
-    [['name: x, from: a, to: b, operations: [write, stop], action: alert', 'name: y, from: a, to: b, operations: [read, write]'], ['8: conduit "y" (allow) and conduit "x" (line 7) (alert) have traffic in common']],
+    [['name: x, from: a, to: b, operations: [write, stop], action: alert', 'name: y, from: a, to: b, operations: [read, write]'], []],
+    [['name: x, from: a, to: b, operations: [read, write]', 'name: y, from: a, to: b, operations: [write, stop], action: alert'], ['8: conduit "y" (alert) is silent on what it has in common with conduit "x" (line 7) (allow)']],
+    [['name: x, from: a, to: b, operations: write', 'name: y, from: a, to: b, operations: [write, stop], action: alert'], []],
+    [['name: x, from: a, to: b, action: alert', 'name: y, from: a, to: b, operations: read'], ['8: conduit "y" (allow) contradicts conduit "x" (line 7) (alert)']],
+    [['name: x, from: [c], to: [b]', 'name: y, from: a, to: b, protocols: [icmp, tcp], ports: 5'], ['8: conduit "y" never matches icmp: icmp has no ports']],
     [['name: x, from: a, to: b, operations: stop, action: alert', 'name: y, from: a, to: b, operations: [read, write]'], []],
     [['name: x, from: [a, b], to: [b, c], operations: read'], ['7: conduit "x" names "b" at both ends']],
     [['name: x, from: b, to: b, operations: read'], []],
     [['name: x, from: a, to: b', 'name: x, from: b, to: a'], ['8: conduit "x" has the name of the one in line 7']],
     [['name: x, from: a, to: b, protocols: field, ports: 5'], ['7: conduit "x" can never match: field has no ports']],
-    [['name: x, from: a, to: b, protocols: [drive, icmp], ports: 5'], []],
+    [['name: x, from: a, to: b, protocols: [drive, unknown, udp], ports: 5'], []],
   ])('%j', (conduits, expected) => {
     const found = check(conduits).map((text) => text.replace(/:\d+: warning/, ''));
     expect(found).toHaveLength(expected.length);

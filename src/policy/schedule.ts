@@ -95,6 +95,8 @@ export class TimeZone {
   private readonly format: Intl.DateTimeFormat;
   private readonly windows = new Float64Array(CACHED_WINDOWS).fill(Number.NaN);
   private readonly offsets = new Float64Array(CACHED_WINDOWS);
+  private last_minute = Number.NaN;
+  private last_minute_of_week = 0;
 
   constructor(name: string) {
     this.name = name;
@@ -116,6 +118,9 @@ export class TimeZone {
   /** Minute of the local week, 0 is Monday 00:00. A time outside of what a calendar has counts as 1970. */
   minuteOfWeek(time_ms: number): number {
     const time = time_ms > -MAX_TIME_MS && time_ms < MAX_TIME_MS ? time_ms : 0;
+    // An offset never changes within a minute, and most packets are of the same minute as the one before.
+    const since_epoch = Math.floor(time / 60_000);
+    if (since_epoch === this.last_minute) return this.last_minute_of_week;
     const window = Math.floor(time / WINDOW_MS);
     const slot = ((window % CACHED_WINDOWS) + CACHED_WINDOWS) % CACHED_WINDOWS;
     if (this.windows[slot] !== window) {
@@ -124,7 +129,9 @@ export class TimeZone {
     }
     // 1970-01-01 was a Thursday: three days after the week began.
     const minute = Math.floor((time + this.offsets[slot]) / 60_000) + 3 * DAY;
-    return ((minute % WEEK) + WEEK) % WEEK;
+    this.last_minute = since_epoch;
+    this.last_minute_of_week = ((minute % WEEK) + WEEK) % WEEK;
+    return this.last_minute_of_week;
   }
 
   private offsetAt(time_ms: number): number {
