@@ -60,7 +60,10 @@ const S7_CONNECTION_TYPES = { 1: 'programming_device', 2: 'operator_panel', 3: '
 const Cotp = record('cotp', 'One transport protocol data unit', {
   li: u8('cotp.li', 'length indicator: octets of the header behind it', { unit: 'bytes' }),
   tpdu: u8('cotp.type', 'TPDU code, upper four bits', { names: TPDU_NAMES }),
-  destination_reference: u16(null, 'reference the receiver gave the connection; Wireshark shows it in data, too, where it is not on the wire'),
+  destination_reference: u16(
+    null,
+    'reference the receiver gave the connection; Wireshark shows it in data, too, where it is not on the wire',
+  ),
   source_reference: u16('cotp.srcref', 'reference the sender gives the connection'),
   class: u8('cotp.class', 'preferred or chosen protocol class, 0 to 4'),
   extended_formats: bool('cotp.opts.extended_formats', 'long sequence numbers in classes 2 to 4'),

@@ -52,7 +52,7 @@ export function dissectPdu(
   pdu.function_code = functionCode;
   pdu.operation = FUNCTION_OPERATIONS[functionCode] as typeof pdu.operation;
   if (conversation.gap_before || conversation.acknowledges_unseen) conversation.state.forgiven = SLOTS;
-  if (IS_ASSIGNED[functionCode] === 0) conversation.anomaly(pdu, 'unassigned_function');
+  if (code < 0x80 && IS_ASSIGNED[functionCode] === 0) conversation.anomaly(pdu, 'unassigned_function');
   if (isResponse(r, code, key, length, pdu, conversation)) {
     if (code >= 0x80) exception(r, pdu, conversation, key);
     else response(r, emit, pdu, conversation, key, functionCode);

@@ -1,4 +1,12 @@
-import { type Emit, Operation, type OperationCode, type Reader, type RowOf, spanText } from '../../src/dissect/index.ts';
+import {
+  type Attribute,
+  type Emit,
+  Operation,
+  type OperationCode,
+  type Reader,
+  type RowOf,
+  spanText,
+} from '../../src/dissect/index.ts';
 import { SZL_SPACE } from './items.ts';
 import { PARTIAL_LIST } from './names.ts';
 import { Szl, SzlRecord } from './records.ts';
@@ -49,86 +57,12 @@ export function readSzl(r: Reader, emit: Emit, conversation: S7Conversation): vo
     entry.list_id = id;
     entry.record_index = index;
     const outer = r.enter(size);
-    readRecord(id, r, entry, conversation);
+    const list = RECORDS[id & 0xff];
+    if (list !== undefined && size >= list.size) list.read(r, entry, id, conversation);
+    else entry.data = r.rest();
     r.leave(outer);
   }
   if (index < count) conversation.anomaly(row, 'item_count_mismatch');
-}
-
-// Sizes of records by the manual; another size is not read but kept as bytes.
-function readRecord(id: number, r: Reader, row: RecordRow, conversation: S7Conversation): void {
-  const size = r.remaining;
-  switch (id & 0xff) {
-    case PARTIAL_LIST.lists:
-      if (size >= 2) row.available_list = r.u16();
-      return;
-    case PARTIAL_LIST.module_identification:
-      if (size >= 28) return readModuleIdentification(r, row, conversation);
-      break;
-    case PARTIAL_LIST.characteristics:
-      if (size === 2) {
-        row.characteristic = r.u16();
-        return;
-      }
-      break;
-    case PARTIAL_LIST.memory_areas:
-      if (size >= 36) {
-        row.index = r.u16();
-        row.memory_code = r.u16();
-        row.memory_size = r.u32();
-        row.data = r.rest();
-        return;
-      }
-      break;
-    case PARTIAL_LIST.system_areas:
-      if (size >= 8) {
-        row.index = r.u16();
-        row.memory_code = r.u16();
-        row.quantity = r.u16();
-        row.retentive = r.u16();
-        return;
-      }
-      break;
-    case PARTIAL_LIST.block_types:
-      if (size >= 10) {
-        row.index = r.u16();
-        row.max_blocks = r.u16();
-        row.max_block_length = r.u16();
-        row.memory_size = r.u32();
-        return;
-      }
-      break;
-    case PARTIAL_LIST.component_identification:
-      if (size >= 34) return readComponentIdentification(id, r, row, conversation);
-      break;
-    case PARTIAL_LIST.leds_300:
-    case PARTIAL_LIST.leds:
-      if (size >= 4) {
-        const led = r.u16();
-        row.led = led & 0xff;
-        row.led_rack = (led >> 8) & 7;
-        row.led_on = r.u8();
-        row.led_blink = r.u8();
-        return;
-      }
-      break;
-    case PARTIAL_LIST.modes:
-      if (size >= 20) return readMode(r, row, conversation);
-      break;
-    case PARTIAL_LIST.communication_capability:
-      return readCapability(r, row);
-    case PARTIAL_LIST.communication_status:
-      return readProtection(r, row);
-    case PARTIAL_LIST.module_status:
-      if (size >= 16) return readModuleStatus(r, row, conversation);
-      break;
-    case PARTIAL_LIST.module_status_extended:
-      if (size >= 18) return readModuleStatusExtended(r, row);
-      break;
-    case PARTIAL_LIST.diagnostic_buffer:
-      if (size >= 20) return readDiagnosticEvent(r, row, conversation);
-  }
-  row.data = r.rest();
 }
 
 // Indexes of 0x11.
@@ -137,7 +71,7 @@ const BASIC_HARDWARE = 6;
 const BASIC_FIRMWARE = 7;
 
 /** 0x11: index, order number, type, version, release. */
-function readModuleIdentification(r: Reader, row: RecordRow, conversation: S7Conversation): void {
+function readModuleIdentification(r: Reader, row: RecordRow, _id: number, conversation: S7Conversation): void {
   const index = r.u16();
   row.index = index;
   row.order_number = r.text(20);
@@ -178,10 +112,18 @@ const COMPONENT = {
   manufacturer: 9,
   location: 11,
 } as const;
+/** Texts that are followed by reserved bytes; the others fill their 32. */
+const TEXT_SIZES: Readonly<Record<number, number>> = {
+  [COMPONENT.system_name]: 24,
+  [COMPONENT.module_name]: 24,
+  [COMPONENT.copyright]: 26,
+  [COMPONENT.serial_number]: 24,
+};
+/** Manufacturer number of PROFIBUS & PROFINET International. */
 const SIEMENS = 42;
 
 /** 0x1c: index and a text, or manufacturer and profile. */
-function readComponentIdentification(id: number, r: Reader, row: RecordRow, conversation: S7Conversation): void {
+function readComponentIdentification(r: Reader, row: RecordRow, id: number, conversation: S7Conversation): void {
   const index = r.u16();
   row.index = index;
   // H systems (0x021c, 0x031c) say for each which CPU it is: rack in bits 8 to 10.
@@ -196,37 +138,28 @@ function readComponentIdentification(id: number, r: Reader, row: RecordRow, conv
     if (manufacturer === SIEMENS) conversation.identify('sender', 'vendor', 'Siemens', 's7comm_szl_record.manufacturer_id', part);
     return;
   }
-  row.text = r.text(
-    component === COMPONENT.system_name || component === COMPONENT.module_name || component === COMPONENT.serial_number
-      ? 24
-      : component === COMPONENT.copyright
-        ? 26
-        : 32,
-  );
+  row.text = r.text(TEXT_SIZES[component] ?? 32);
   identifyComponent(component, row, conversation, part);
 }
 
+/** What a text says about the device. The module's own name is how its project calls it, the plant designation what it is for. */
+const COMPONENT_ATTRIBUTES: Readonly<Record<number, Attribute>> = {
+  [COMPONENT.system_name]: 'name',
+  [COMPONENT.module_name]: 'description',
+  [COMPONENT.plant_designation]: 'application',
+  [COMPONENT.serial_number]: 'serial',
+  [COMPONENT.module_type_name]: 'model',
+  [COMPONENT.location]: 'location',
+};
+
 function identifyComponent(component: number, row: RecordRow, conversation: S7Conversation, part: string): void {
+  const attribute = COMPONENT_ATTRIBUTES[component];
+  if (attribute === undefined && component !== COMPONENT.copyright) return;
   const value = spanText(row.bytes, row.text);
-  const field = 's7comm_szl_record.text';
-  switch (component) {
-    case COMPONENT.system_name:
-      return conversation.identify('sender', 'name', value, field, part);
-    case COMPONENT.module_name:
-      return conversation.identify('sender', 'description', value, field, part);
-    case COMPONENT.plant_designation:
-      return conversation.identify('sender', 'application', value, field, part);
-    case COMPONENT.copyright:
-      if (value.includes('Siemens')) conversation.identify('sender', 'vendor', 'Siemens', field, part);
-      return;
-    case COMPONENT.serial_number:
-      return conversation.identify('sender', 'serial', value, field, part);
-    case COMPONENT.module_type_name:
-      return conversation.identify('sender', 'model', value, field, part);
-    case COMPONENT.location:
-      return conversation.identify('sender', 'location', value, field, part);
-  }
+  if (attribute !== undefined) conversation.identify('sender', attribute, value, TEXT_FIELD, part);
+  else if (value.includes('Siemens')) conversation.identify('sender', 'vendor', 'Siemens', TEXT_FIELD, part);
 }
+const TEXT_FIELD = 's7comm_szl_record.text';
 
 function setTime(row: RecordRow, value: number, conversation: S7Conversation): void {
   if (Number.isNaN(value)) conversation.anomaly(row, 'invalid_time');
@@ -234,7 +167,7 @@ function setTime(row: RecordRow, value: number, conversation: S7Conversation): v
 }
 
 /** 0x24: event, priority class, mode change, startup, time stamp. */
-function readMode(r: Reader, row: RecordRow, conversation: S7Conversation): void {
+function readMode(r: Reader, row: RecordRow, _id: number, conversation: S7Conversation): void {
   row.event_id = r.u16();
   r.skip(1);
   const change = r.u8();
@@ -277,7 +210,7 @@ function readProtection(r: Reader, row: RecordRow): void {
 const EXISTS = 0x02;
 
 /** 0x91: where a module is, what is configured there and what is plugged. */
-function readModuleStatus(r: Reader, row: RecordRow, conversation: S7Conversation): void {
+function readModuleStatus(r: Reader, row: RecordRow, _id: number, conversation: S7Conversation): void {
   const first = r.u16();
   const second = r.u16();
   row.logical_address = r.u16();
@@ -328,7 +261,7 @@ function readModuleStatusExtended(r: Reader, row: RecordRow): void {
 }
 
 /** 0xa0: one event of the diagnostic buffer. */
-function readDiagnosticEvent(r: Reader, row: RecordRow, conversation: S7Conversation): void {
+function readDiagnosticEvent(r: Reader, row: RecordRow, _id: number, conversation: S7Conversation): void {
   row.event_id = r.u16();
   row.priority_class = r.u8();
   row.ob_number = r.u8();
@@ -337,3 +270,67 @@ function readDiagnosticEvent(r: Reader, row: RecordRow, conversation: S7Conversa
   row.information_2 = r.u32();
   setTime(row, readDateAndTime(r), conversation);
 }
+
+/** 0x00: a list that the module knows. */
+function readListId(r: Reader, row: RecordRow): void {
+  row.available_list = r.u16();
+}
+
+/** 0x12: what the CPU can do. */
+function readCharacteristic(r: Reader, row: RecordRow): void {
+  row.characteristic = r.u16();
+}
+
+/** 0x13: index, kind of memory, size, then how it is used. */
+function readMemoryArea(r: Reader, row: RecordRow): void {
+  row.index = r.u16();
+  row.memory_code = r.u16();
+  row.memory_size = r.u32();
+  row.data = r.rest();
+}
+
+/** 0x14: index, kind of memory, elements, of them retentive. */
+function readSystemArea(r: Reader, row: RecordRow): void {
+  row.index = r.u16();
+  row.memory_code = r.u16();
+  row.quantity = r.u16();
+  row.retentive = r.u16();
+}
+
+/** 0x15: type, number and size of blocks. */
+function readBlockType(r: Reader, row: RecordRow): void {
+  row.index = r.u16();
+  row.max_blocks = r.u16();
+  row.max_block_length = r.u16();
+  row.memory_size = r.u32();
+}
+
+/** 0x19 and 0x74: rack and LED, on, flashing. */
+function readLed(r: Reader, row: RecordRow): void {
+  const led = r.u16();
+  row.led = led & 0xff;
+  row.led_rack = (led >> 8) & 7;
+  row.led_on = r.u8();
+  row.led_blink = r.u8();
+}
+
+/** The lists that are read, and the size their records have at least by the manual; anything else is kept as bytes. */
+const RECORDS: Readonly<
+  Record<number, { size: number; read: (r: Reader, row: RecordRow, id: number, conversation: S7Conversation) => void }>
+> = {
+  [PARTIAL_LIST.lists]: { size: 2, read: readListId },
+  [PARTIAL_LIST.module_identification]: { size: 28, read: readModuleIdentification },
+  [PARTIAL_LIST.characteristics]: { size: 2, read: readCharacteristic },
+  [PARTIAL_LIST.memory_areas]: { size: 36, read: readMemoryArea },
+  [PARTIAL_LIST.system_areas]: { size: 8, read: readSystemArea },
+  [PARTIAL_LIST.block_types]: { size: 10, read: readBlockType },
+  [PARTIAL_LIST.leds_300]: { size: 4, read: readLed },
+  [PARTIAL_LIST.component_identification]: { size: 34, read: readComponentIdentification },
+  [PARTIAL_LIST.modes]: { size: 20, read: readMode },
+  [PARTIAL_LIST.communication_capability]: { size: 2, read: readCapability },
+  [PARTIAL_LIST.communication_status]: { size: 2, read: readProtection },
+  [PARTIAL_LIST.leds]: { size: 4, read: readLed },
+  [PARTIAL_LIST.module_status]: { size: 16, read: readModuleStatus },
+  [PARTIAL_LIST.module_status_extended]: { size: 20, read: readModuleStatusExtended },
+  [PARTIAL_LIST.diagnostic_buffer]: { size: 20, read: readDiagnosticEvent },
+};

@@ -30,7 +30,9 @@ export class Dissection implements ConversationHost {
   failed: { dissector: string; error: unknown } | null = null;
 
   private readonly registry: Registry;
+  /** Record types that have rows in this PDU. */
   private readonly used: RecordType<any>[] = [];
+  private used_count = 0;
   private conversation!: Conversation;
   private reader!: Reader;
   private current = 0;
@@ -49,10 +51,11 @@ export class Dissection implements ConversationHost {
    * means that it is malformed; else it was truncated by the capture. Rows are in `rows[0..count)` until the next call.
    */
   run(index: number, r: Reader, conversation: Conversation, complete: boolean): void {
-    for (const type of this.used) type.used = 0;
-    this.used.length = 0;
+    const { used } = this;
+    for (let i = 0; i < this.used_count; i++) used[i].used = 0;
+    this.used_count = 0;
     this.count = 0;
-    this.identities.length = 0;
+    if (this.identities.length > 0) this.identities.length = 0;
     this.failed = null;
     this.depth = 0;
     this.complete = complete;
@@ -102,7 +105,7 @@ export class Dissection implements ConversationHost {
       row = spare ?? type.newRow();
       if (!spare) this.overflow.set(type, row);
     } else {
-      if (type.used === 0) this.used.push(type);
+      if (type.used === 0) this.used[this.used_count++] = type;
       if (type.used === type.pool.length) type.pool.push(type.newRow());
       row = type.pool[type.used++];
       this.rows[this.count++] = row;

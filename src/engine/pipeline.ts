@@ -19,7 +19,7 @@ export type BatchSink = (answers: BatchAnswer[], task: BatchTask, ring: PacketRi
 
 export interface PipelineTotals {
   packets: number;
-  /** Wall time from the first packet read to the last answer, ms. */
+  /** Wall time from the first packet read, the shards being ready, to the last answer, ms. */
   duration_ms: number;
 }
 
@@ -33,6 +33,7 @@ export async function runPipeline(source: PacketSource, options: PipelineOptions
   let done: Promise<void> = Promise.resolve();
   let packets = 0;
   let lastFlush = -1;
+  await pool.ready();
   const started = performance.now();
   const hand = (task: BatchTask) => {
     const answers = pool.run(task);

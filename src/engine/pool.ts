@@ -21,6 +21,11 @@ export class ShardPool {
     });
   }
 
+  /** Resolves when every shard's thread has loaded its code. */
+  async ready(): Promise<void> {
+    await this.run({ range: { first_frame: 1, count: 0 }, flush: false, finish: false });
+  }
+
   /** Gives the batch to every shard; each takes its own packets. Batches are worked through in the order of the calls. */
   run(task: BatchTask): Promise<BatchAnswer[]> {
     return Promise.all(this.pools.map((pool) => pool.run(task)));

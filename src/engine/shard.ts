@@ -357,7 +357,7 @@ export class Shard implements PduSink {
     const at = slot * 2;
     if (table.packets[at] + table.packets[at + 1] === 0 && !ended) return;
     const frame = table.last_frame[slot];
-    const dissector = state === undefined ? -1 : state.dissector;
+    const dissector = state === undefined ? -1 : innermost(state);
     this.facts.add({
       frame,
       time_ms: table.last_ms[slot],
@@ -413,6 +413,13 @@ export class Shard implements PduSink {
     });
     return this.options.shard === 0 ? { ...own, ...prefixed({ decode: this.decoder.sharedCounters }) } : own;
   }
+}
+
+/** The protocol that the recognised one carries, as far down as something was recognised: S7 in COTP in TPKT. */
+function innermost({ dissector, conversation }: FlowState): number {
+  let index = dissector;
+  while (index >= 0 && conversation.children[index] !== undefined) index = conversation.children[index];
+  return index;
 }
 
 function prefixed(groups: Record<string, Readonly<Record<string, number>>>): Record<string, number> {
