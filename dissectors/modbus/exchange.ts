@@ -56,7 +56,8 @@ export function remember(
     state.requests_seen = true;
     if (!conversation.from_start) state.forgiven = SLOTS;
   }
-  transactions.put(key, address, quantity, detail, conversation.time_ms, conversation.direction);
+  // An integer: a fraction would be a heap number for each request.
+  transactions.put(key, address, quantity, detail, conversation.time_ms | 0, conversation.direction);
   if (transactions.reused) conversation.anomaly(pdu, 'transaction_id_reused');
   if (transactions.forgotten !== forgotten) {
     if (state.forgiven < SLOTS) state.forgiven++;

@@ -26,11 +26,10 @@ export class Transactions {
 
   /**
    * Remembers a request. The same request again, still unanswered, is a repetition: it may be answered as often as it was sent.
-   * Another request under the same key replaces one that is older than `YOUNG_MS`, which its client has given up.
+   * `now` is in whole milliseconds and may wrap at 2^32. Another request under the same key replaces one that is older than `YOUNG_MS`, which its client has given up.
    */
-  put(key: number, address: number, quantity: number, detail: number, time_ms: number, direction: number): void {
+  put(key: number, address: number, quantity: number, detail: number, now: number, direction: number): void {
     const { slots } = this;
-    const now = time_ms | 0;
     this.overwrote_young = false;
     this.reused = false;
     if (this.waiting > 0) {
