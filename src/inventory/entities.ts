@@ -223,7 +223,7 @@ export interface Connection {
   /** Of this run; with none left and nothing stored it is forgotten. */
   total_flows: number;
   stored: boolean;
-  activities: number;
+  activities: ActivityEntry[];
   flows: number;
   packets_from_opener: number;
   packets_from_responder: number;

@@ -239,6 +239,25 @@ describe('what a device says of itself', () => {
     ]);
   });
 
+  test('what a single unit says of itself is said of the device', () => {
+    const { stored } = run(
+      (s) =>
+        s
+          .sees(`${PLC}/10.0.0.5`)
+          .says(`${PLC}/10.0.0.5`, 'vendor', 'WAGO', 'modbus', 'unit 1')
+          .says(`${PLC}/10.0.0.5`, 'model', '750-8212', 'modbus', 'unit 1'),
+      { vendorOf: () => 'Some Network Card Maker' },
+    );
+    expect(stored.devices.get(1)).toMatchObject({ vendor: 'WAGO', model: '750-8212', gateway: false });
+  });
+
+  test('an address leased by DHCP is bound before it is used', () => {
+    const { summary } = run((s) =>
+      s.sees(`${HMI}/10.0.0.20`, 'arp').says(`${HMI}`, 'ip', '10.0.0.21', 'dhcp').says(`${HMI}`, 'ip', 'x.y', 'dhcp'),
+    );
+    expect(summary).toEqual([`${HMI} 10.0.0.21 unknown`]);
+  });
+
   test('simulators with one serial number stay apart; neighbouring interfaces of one controller come together', () => {
     const identity = (s: Script, mac: string, ip: string) =>
       s
@@ -346,6 +365,23 @@ describe('connections and activities', () => {
         server_port: 502,
         client: 'opener',
       },
+    ]);
+  });
+
+  test('what a carrier carries names the conversation; activities said before go along', () => {
+    const inventory = new Inventory();
+    const stored = new Stored();
+    const s = new Script(inventory);
+    s.opens(1, `${HMI}/10.0.0.2:4000`, `${PLC}/10.0.0.5:102`).does(1, 'client', 'cotp', 'session');
+    stored.drain(inventory);
+    s.does(1, 'client', 's7comm', 'read').carries(1, 'tpkt', 9, 9);
+    stored.drain(inventory);
+    const [row, ...others] = stored.connections.values();
+    expect(row).toMatchObject({ app_proto: 's7comm', flows: 1, packets_from_opener: 9 });
+    expect(others).toEqual([]);
+    expect([...stored.activities.values()].map((a) => [a.app_proto, a.operation, a.connection_id, a.count])).toEqual([
+      ['cotp', 'session', row.id, 1],
+      ['s7comm', 'read', row.id, 1],
     ]);
   });
 

@@ -218,10 +218,7 @@ export class Inventory {
     if (packets_from_opener > 0) this.#sent(first, last_ms, flow, flow.opener);
     if (packets_from_responder > 0) this.#sent(first, last_ms, flow, flow.responder);
 
-    if (update.app_proto && update.app_proto !== flow.app_proto) {
-      flow.app_proto = update.app_proto;
-      flow.recognised_by = update.recognised_by ?? '';
-    }
+    recognise(flow, update.app_proto ?? '', update.recognised_by ?? '');
     if (update.opener_certain) flow.opener_certain = true;
     if (update.client === 0 || update.client === 1) flow.client = update.client;
     this.#join(flow);
@@ -260,6 +257,8 @@ export class Inventory {
     const operation = (activity.operation || 'other') as OperationName;
     const app_proto = activity.app_proto || flow.app_proto;
     const unit = activity.unit ?? -1;
+    // The first activity may come before the flow is first counted, and names what its carrier carries.
+    if (recognise(flow, app_proto, '')) this.#join(flow);
     const first: Moment = { frame: at.frame, time_ms: activity.first_ms || at.time_ms };
     const last_ms = activity.last_ms || at.time_ms;
     let role = activity.role || 'unknown';
@@ -295,6 +294,10 @@ export class Inventory {
     const app_proto = fact.app_proto ?? '';
     if (part !== '' && !this.#part(at, device, part, end.ip, app_proto)) return;
     this.#say(at, device, { part, attribute: fact.attribute, value, app_proto, field: fact.field ?? '', ip: end.ip });
+    // A lease names the address its holder is about to use: RFC 2131, 3.1.
+    if (fact.attribute === 'ip' && app_proto === 'dhcp' && end.mac !== '') {
+      this.#see(at, segment, { ...end, ip: ipOf(value), place: null, seen: false }, 'dhcp');
+    }
     if (part !== '') return;
     if (fact.attribute === 'mac' && app_proto === 'lldp') this.#chassis(at, segment, device, value.toLowerCase());
     if (fact.attribute === 'serial' || fact.attribute === 'order_code' || fact.attribute === 'model') this.#serial(at, device);
@@ -424,7 +427,7 @@ export class Inventory {
     const router = redundancy !== '';
     face = { segment, mac, vendor, device: null, redundancy, router, first_ms: time_ms, last_ms: time_ms, claims: new Map() };
     if (redundancy === '') {
-      const device = this.#sameStation(segment, mac, ip) ?? this.#newDevice(at, ip || mac, mac, vendor);
+      const device = this.#sameStation(segment, mac, ip) ?? this.#newDevice(at, segment, ip || mac, mac, vendor);
       if (!device) return null;
       if (device.faces.length >= this.limits.interfaces_per_device) {
         this.counters.interfaces_refused++;
@@ -508,7 +511,7 @@ export class Inventory {
     direct.delete(null);
     if (direct.size === 1) return [...direct][0];
     const known = others.find((o) => o.device && o.device.faces.length === 0);
-    return known?.device ?? this.#newDevice(at, place.ip, '', '');
+    return known?.device ?? this.#newDevice(at, place.segment, place.ip, '', '');
   }
 
   #hand(at: Moment, place: Place, device: Device, face: Face | null, how: string): void {
@@ -772,7 +775,7 @@ export class Inventory {
     return kept;
   }
 
-  #newDevice(at: Moment, label: string, mac: string, vendor: string): Device | null {
+  #newDevice(at: Moment, segment: string, label: string, mac: string, vendor: string): Device | null {
     if (this.#devices.size >= this.limits.devices || (mac === '' && this.#without_mac >= this.limits.devices_without_mac)) {
       this.counters.devices_refused++;
       return null;
@@ -782,7 +785,12 @@ export class Inventory {
     this.#devices.set(device.id, device);
     this.#touch(device);
     const what = [label, mac === label ? '' : mac, vendor].filter((text) => text !== '');
-    this.#event(at, 'device_detected', device, `new device ${what.join(', ')}`, { ip: label === mac ? '' : label, mac, vendor });
+    this.#event(at, 'device_detected', device, `new device ${what.join(', ')}`, {
+      ip: label === mac ? '' : label,
+      mac,
+      vendor,
+      segment,
+    });
     return device;
   }
 
@@ -1038,7 +1046,7 @@ export class Inventory {
         client: flow.client,
         total_flows: 0,
         stored: false,
-        activities: 0,
+        activities: [],
         flows: 0,
         packets_from_opener: 0,
         packets_from_responder: 0,
@@ -1053,7 +1061,7 @@ export class Inventory {
     }
     if (flow.connection) {
       this.#count(flow.connection, flow, -1);
-      this.#leave(flow.connection);
+      if (flow.connection.total_flows <= 0) this.#leave(flow.connection, connection);
     }
     flow.connection = connection;
     connection.opener = opener;
@@ -1075,9 +1083,19 @@ export class Inventory {
     this.#dirty_connections.add(connection);
   }
 
-  /** A row that nothing is counted in and nothing was stored of makes room. */
-  #leave(connection: Connection): void {
-    if (connection.total_flows > 0 || connection.stored || connection.activities > 0) return;
+  /** A row that no flow is left in: its activities go along, and where nothing of it was stored it makes room. */
+  #leave(connection: Connection, to: Connection): void {
+    for (const activity of connection.activities.splice(0)) {
+      const { app_proto, operation, from_opener, role, target, unit } = activity;
+      this.#activities.delete(activityKey(connection.id, app_proto, operation, from_opener, role, target, unit));
+      const key = activityKey(to.id, app_proto, operation, from_opener, role, target, unit);
+      activity.connection = to;
+      to.activities.push(activity);
+      // Where there is one like it already, both rows stay and the older one goes on counting.
+      if (!this.#activities.has(key)) this.#activities.set(key, activity);
+      this.#dirty_activities.add(activity);
+    }
+    if (connection.stored) return;
     this.#connections.delete(connection.key);
     this.#dirty_connections.delete(connection);
     const ports = (this.#ports_of_pair.get(connection.pair) ?? 1) - 1;
@@ -1104,7 +1122,10 @@ export class Inventory {
     const target_last = fact.target_last ?? 0;
     let activity = this.#activities.get(key);
     if (!activity) {
-      if (this.#activities.size >= this.limits.activities || connection.activities >= this.limits.activities_per_connection) {
+      if (
+        this.#activities.size >= this.limits.activities ||
+        connection.activities.length >= this.limits.activities_per_connection
+      ) {
         this.counters.activities_refused++;
         return;
       }
@@ -1117,7 +1138,7 @@ export class Inventory {
         last_ms, first_frame,
       }; // biome-ignore format: one value
       this.#activities.set(key, activity);
-      connection.activities++;
+      connection.activities.push(activity);
     }
     activity.count += fact.count ?? 0;
     activity.target_first = Math.min(activity.target_first, target_first);
@@ -1319,7 +1340,7 @@ export class Inventory {
         client: row.client === 'opener' ? 0 : row.client === 'responder' ? 1 : -1,
         total_flows: row.flows,
         stored: true,
-        activities: 0,
+        activities: [],
         flows: 0,
         packets_from_opener: 0,
         packets_from_responder: 0,
@@ -1337,8 +1358,9 @@ export class Inventory {
       const { connection_id, capture_id, ...rest } = row;
       const target_first = row.target_first ?? 0;
       const target_last = row.target_last ?? 0;
-      this.#activities.set(key, { ...rest, connection, target_first, target_last, count: 0 });
-      connection.activities++;
+      const activity = { ...rest, connection, target_first, target_last, count: 0 };
+      this.#activities.set(key, activity);
+      connection.activities.push(activity);
     }
   }
 
@@ -1408,6 +1430,9 @@ function newEnd(endpoint: ot_sensor.Endpoint.$Properties | null | undefined): En
   return { mac, ip, port: endpoint?.port ?? 0, shown_mac, shown_ip, face: null, place: null, seen: false };
 }
 
+/** An IPv4 address as text, in the one form an inventory has for it; '' where it is none. */
+const ipOf = (text: string) => (/^\d{1,3}(\.\d{1,3}){3}$/.test(text) ? hostIp(Uint8Array.from(text.split('.'), Number)) : '');
+
 const isZero = (mac: Uint8Array | null | undefined) => !mac || mac.every((byte) => byte === 0);
 
 /** Whose packets these are: the holder of the address, or the MAC's own device where it speaks for itself. */
@@ -1431,6 +1456,22 @@ function activityKey(
   unit: number,
 ): string {
   return `${connection}|${app_proto}|${operation}|${from_opener ? 1 : 0}|${role}|${unit}|${target}`;
+}
+
+/** Protocols that carry others, from the outside in: what they carry names the conversation. */
+const CARRIERS: readonly string[] = ['', 'tls', 'tpkt', 'cotp'];
+
+function nameRank(app_proto: string): number {
+  const carrier = CARRIERS.indexOf(app_proto);
+  return carrier < 0 ? CARRIERS.length : carrier;
+}
+
+/** The flow speaks this protocol; whether that says more than was known. */
+function recognise(flow: Flow, app_proto: string, recognised_by: string): boolean {
+  if (recognised_by !== '') flow.recognised_by = recognised_by;
+  if (nameRank(app_proto) <= nameRank(flow.app_proto)) return false;
+  flow.app_proto = app_proto;
+  return true;
 }
 
 function strength(how: string): number {
@@ -1474,13 +1515,20 @@ function near(one: Device, other: Device, distance: number): boolean {
   return one.faces.some((a) => other.faces.some((b) => a.mac !== b.mac && macDistance(a.mac, b.mac) <= distance));
 }
 
-/** The preferred value of the device itself. */
+/**
+ * The preferred value of the device itself. Where it answers for a single unit or outstation there is nothing behind it: what is said of
+ * that one is said of the device.
+ */
 function shown(device: Device, attribute: string): string {
+  const units = unitsOf(device);
+  const sole = units.length === 1 ? units[0].part : '';
+  let best: AttributeValue | null = null;
   for (const values of device.attributes.values()) {
     const last = values[values.length - 1];
-    if (last.preferred && last.attribute === attribute && last.part === '') return last.value;
+    if (!last.preferred || last.attribute !== attribute || (last.part !== '' && last.part !== sole)) continue;
+    if (!best || precedence(last.app_proto) < precedence(best.app_proto)) best = last;
   }
-  return '';
+  return best?.value ?? '';
 }
 
 /** Of several sources on the same attribute, marks the one that takes precedence; of equals the field first in order. */

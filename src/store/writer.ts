@@ -162,7 +162,7 @@ function prepare(db: Database.Database): (changes: ChangeSet) => void {
     'activities',
     `id connection_id app_proto operation from_opener role target target_first target_last unit unit_name count first_ms last_ms
      first_frame capture_id`,
-    `ON CONFLICT (id) DO UPDATE SET ${first}, ${times}, ${added('count')}, target_first = min(target_first, excluded.target_first),
+    `ON CONFLICT (id) DO UPDATE SET ${first}, ${times}, ${added('count')}, ${latest('connection_id')}, target_first = min(target_first, excluded.target_first),
      target_last = max(target_last, excluded.target_last)`,
   );
   const alert = insert(
