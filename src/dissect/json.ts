@@ -36,10 +36,12 @@ export class JsonWriter {
   /** Bytes made by `JsonWriter.constant`. */
   constant(text: Uint8Array): void {
     const length = text.length;
-    this.reserve(length);
+    if (this.position + length > this.bytes.length) this.reserve(length);
     const { bytes } = this;
     const start = this.position;
-    for (let i = 0; i < length; i++) bytes[start + i] = text[i];
+    // A call of `set` costs as much as a loop over some twenty bytes.
+    if (length > 20) bytes.set(text, start);
+    else for (let i = 0; i < length; i++) bytes[start + i] = text[i];
     this.position = start + length;
   }
 
@@ -55,33 +57,49 @@ export class JsonWriter {
 
   /** Any number; NaN and the infinities, which JSON has not, become null. */
   number(value: number): void {
-    if (value >= 0 && value <= 0xffffffff && Math.floor(value) === value) this.unsigned(value);
+    if ((value | 0) === value && value >= 0 && !(value === 0 && 1 / value < 0)) this.small(value);
+    else if (value >= 0 && value <= 0xffffffff && Math.floor(value) === value && value !== 0) this.unsigned(value);
     else if (Number.isFinite(value)) this.ascii(Object.is(value, -0) ? '-0' : String(value));
     else this.ascii('null');
   }
 
   /** An integer from 0 to 2^32 - 1. */
   unsigned(value: number): void {
-    this.reserve(10);
-    const { bytes } = this;
-    let rest = value;
-    let digits = 1;
-    for (let limit = 10; limit <= value; limit *= 10) digits++;
-    const start = this.position;
-    for (let at = start + digits - 1; at >= start; at--) {
-      const next = Math.floor(rest / 10);
-      bytes[at] = 48 + (rest - next * 10);
-      rest = next;
+    if (value <= 0x7fffffff) {
+      this.small(value | 0);
+      return;
     }
-    this.position = start + digits;
+    const high = Math.floor(value / 10);
+    this.small(high);
+    this.byte(48 + (value - high * 10));
   }
 
-  /** An unsigned integer with leading zeros, `digits` wide. */
+  /** An integer from 0 to 2^31 - 1. */
+  private small(value: number): void {
+    if (this.position + 10 > this.bytes.length) this.reserve(10);
+    const { bytes } = this;
+    let at = this.position;
+    if (value < 10) {
+      bytes[at] = 48 + value;
+      this.position = at + 1;
+      return;
+    }
+    let rest = value;
+    at += value < 100 ? 2 : value < 1000 ? 3 : value < 10_000 ? 4 : value < 100_000 ? 5 : digitsOf(value);
+    this.position = at;
+    while (rest > 0) {
+      const next = (rest / 10) | 0;
+      bytes[--at] = 48 + (rest - next * 10);
+      rest = next;
+    }
+  }
+
+  /** An integer from 0 to 2^31 - 1 with leading zeros, `digits` wide. */
   padded(value: number, digits: number): void {
     this.reserve(digits);
     let rest = value;
     for (let at = this.position + digits - 1; at >= this.position; at--) {
-      const next = Math.floor(rest / 10);
+      const next = (rest / 10) | 0;
       this.bytes[at] = 48 + (rest - next * 10);
       rest = next;
     }
@@ -193,6 +211,9 @@ export class JsonWriter {
     else this.byte(125);
   }
 }
+
+const digitsOf = (value: number): number =>
+  value < 1e6 ? 6 : value < 1e7 ? 7 : value < 1e8 ? 8 : value < 1e9 ? 9 : 10;
 
 /** RFC 5952: lower case, no leading zeros, the longest run of zero groups (two or more; the first of equals) as `::`. */
 export function ipv6Text(source: Uint8Array, start: number): string {

@@ -11,15 +11,20 @@ import type { FlowNotes } from './flow-notes.ts';
 
 const c = JsonWriter.constant;
 const FRAME = c('{"frame":');
+const ZULU = c('Z"');
 const TIMESTAMP = c(',"timestamp":"');
 const PDU_INDEX = c(',"pdu_index":');
 const ANOMALIES = c(',"anomalies":[');
-const FIELDS = c(',"fields":');
-const END = c('}\n');
+const OPERATION = OPERATION_NAMES.map((name) => `,"operation":"${name}"`);
+const ROLE = ROLE_NAMES.map((name) => `,"role":"${name}"`);
+const RECOGNISED = RECOGNISED_BY_NAMES.map((name) => (name === '' ? '' : `,"recognised_by":"${name}"`));
 const STATUS = STATUS_NAMES.map((name) => c(`,"status":"${name}"`));
-const OPERATION = OPERATION_NAMES.map((name) => c(`,"operation":"${name}"`));
-const ROLE = ROLE_NAMES.map((name) => c(`,"role":"${name}"`));
-const RECOGNISED = RECOGNISED_BY_NAMES.map((name) => (name === '' ? c('') : c(`,"recognised_by":"${name}"`)));
+const ROLES = ROLE_NAMES.length;
+/** operation … fields: one constant for each combination, by (operation × roles + role) × ways of recognition + way. */
+const JUDGEMENT = OPERATION.flatMap((operation) =>
+  ROLE.flatMap((role) => RECOGNISED.map((recognised) => c(`${operation}${role}${recognised},"fields":`))),
+);
+const END = c('}\n');
 
 /** Writes rows as JSON Lines, each in the envelope that names its packet, ends and protocol. */
 export class EnvelopeWriter {
@@ -47,8 +52,7 @@ export class EnvelopeWriter {
     if (p.seconds !== this.second) this.setSecond(p.seconds);
     out.constant(this.secondText);
     out.padded(p.nanoseconds, 9);
-    out.byte(90);
-    out.byte(34);
+    out.constant(ZULU);
     const vlans = vlanKey(p);
     if (notes.envelope_vlans !== vlans) {
       notes.envelope[0] = notes.envelope[1] = null;
@@ -60,10 +64,8 @@ export class EnvelopeWriter {
     out.unsigned(notes.pdu_index);
     out.constant(STATUS[row.status]);
     if (row.anomalies !== 0) this.anomalies(row);
-    out.constant(OPERATION[row.operation]);
-    out.constant(ROLE[state.conversation.sender]);
-    out.constant(RECOGNISED[row.dissector === state.dissector ? state.recognised_by : RecognisedBy.parent]);
-    out.constant(FIELDS);
+    const way = row.dissector === state.dissector ? state.recognised_by : RecognisedBy.parent;
+    out.constant(JUDGEMENT[(row.operation * ROLES + state.conversation.sender) * RECOGNISED.length + way]);
     row.writeFields(out);
     out.constant(END);
   }
