@@ -42,7 +42,7 @@ describe('frames', () => {
       function_code_name: 'Read Holding Registers',
       address: 0,
       register_quantity: 10,
-      crc: 0xcdc5,
+      crc: 0xc5cd,
     });
     const response = only(b.response(frame(`01 03 14 ${'0007'.repeat(10)}`)));
     expect(response.fields).toMatchObject({ byte_count: 20, register_values: Array(10).fill(7), request_address: 0 });
@@ -120,7 +120,7 @@ describe('damage', () => {
     const b = bench();
     expect(only(b.request('01 03 0000 000A C5CE'))).toMatchObject({
       anomalies: ['crc_error'],
-      fields: { address: 0, register_quantity: 10, crc: 0xcec5 },
+      fields: { address: 0, register_quantity: 10, crc: 0xc5ce },
     });
   });
 

@@ -57,7 +57,7 @@ export default defineDissector({
       r.skip(2);
       return;
     }
-    pdu.crc = r.u16le();
+    pdu.crc = r.u16();
     if (!hasCrc) conversation.anomaly(pdu, 'crc_error');
   },
 });

@@ -447,6 +447,17 @@ describe('functions beside the examples', () => {
     });
   });
 
+  it('UMAS names the station that reserves the controller, and the project in it', () => {
+    const b = bench();
+    const reservation = b.request(adu('5A 00 10 434C0000 0F 555345522D37313445373446323142', { unit: 0 }));
+    expect(reservation.identities).toEqual([
+      { side: 'sender', part: '', attribute: 'name', value: 'USER-714E74F21B', field: 'modbus.data' },
+    ]);
+    b.request(adu('5A 00 03 00', { unit: 0, transaction: 2 }));
+    const project = b.response(adu('5A 00 FE 0205000098 08000000 08 50726F6A65637400', { unit: 0, transaction: 2 }));
+    expect(project.identities.map(({ attribute, value }) => [attribute, value])).toEqual([['application', 'Project']]);
+  });
+
   it('UMAS frames may be longer than MODBUS allows, other frames may not', () => {
     const sizeOf = (text: string) => modbus.framing?.sizeOf(new Reader(fromHex(text)), bench().conversation);
     expect(sizeOf('0001 0000 0300 00 5A')).toBe(6 + 0x300);

@@ -208,15 +208,9 @@ function request(
       }
       return;
     }
-    case 90: {
-      pdu.umas_session = r.u8();
-      const umasFunction = r.u8();
-      pdu.umas_function = umasFunction;
-      pdu.operation = UMAS_OPERATIONS[umasFunction] as typeof pdu.operation;
-      pdu.data = r.rest();
-      remember(pdu, conversation, key, umasFunction, 0, 0);
+    case 90:
+      remember(pdu, conversation, key, umasRequest(r, pdu, conversation), 0, 0);
       return;
-    }
     default:
       pdu.data = r.rest();
       remember(pdu, conversation, key, 0, 0, 0);
@@ -669,7 +663,32 @@ function recordData(r: Reader, sub: FileRecordRow, size: number): void {
 }
 
 const UMAS_READ_ID = 0x02;
+const UMAS_READ_PROJECT_INFO = 0x03;
+const UMAS_TAKE_PLC_RESERVATION = 0x10;
 const UMAS_NAME_LENGTH_AT = 22;
+
+/** A reservation says which station takes the controller. */
+function umasRequest(r: Reader, pdu: ModbusRow, conversation: ModbusConversation): number {
+  pdu.umas_session = r.u8();
+  const umasFunction = r.u8();
+  pdu.umas_function = umasFunction;
+  pdu.operation = UMAS_OPERATIONS[umasFunction] as typeof pdu.operation;
+  const data = r.rest();
+  pdu.data = data;
+  if (umasFunction === UMAS_TAKE_PLC_RESERVATION) {
+    const name = namedTail(r.bytes, data);
+    if (name !== 0) conversation.identify('sender', 'name', spanText(r.bytes, name), 'modbus.data');
+  }
+  return umasFunction;
+}
+
+/** The text at the end of the bytes, if its length, with or without a closing NUL, stands before it; else 0. */
+function namedTail(source: Uint8Array, s: Span): Span | 0 {
+  const name = printableTail(source, s);
+  if (name === 0 || spanStart(name) === spanStart(s)) return 0;
+  const stated = source[spanStart(name) - 1];
+  return stated === spanLength(name) || stated === spanLength(name) + 1 ? name : 0;
+}
 
 /** Function 90 answers with a result in the place of the UMAS function; the function is the request's. */
 function umasResponse(r: Reader, pdu: ModbusRow, conversation: ModbusConversation, slot: number): void {
@@ -682,7 +701,13 @@ function umasResponse(r: Reader, pdu: ModbusRow, conversation: ModbusConversatio
   else if (umasFunction >= 0) pdu.operation = UMAS_OPERATIONS[umasFunction] as typeof pdu.operation;
   const data = r.rest();
   pdu.data = data;
-  if (umasFunction !== UMAS_READ_ID || result !== 0xfe || spanLength(data) <= UMAS_NAME_LENGTH_AT) return;
+  if (result !== 0xfe) return;
+  if (umasFunction === UMAS_READ_PROJECT_INFO) {
+    const application = namedTail(r.bytes, data);
+    if (application !== 0)
+      conversation.identify('sender', 'application', spanText(r.bytes, application), 'modbus.data', partOf(pdu.unit));
+  }
+  if (umasFunction !== UMAS_READ_ID || spanLength(data) <= UMAS_NAME_LENGTH_AT) return;
   // Fixed fields, then the name of the controller with its length before it.
   const at = spanStart(data) + UMAS_NAME_LENGTH_AT;
   const size = r.bytes[at];

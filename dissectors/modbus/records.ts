@@ -56,7 +56,7 @@ export const Modbus = record('modbus', 'One MODBUS request or response', {
   umas_function: u8(null, 'UMAS function; in a response its request’s', { names: UMAS_NAMES }),
   umas_result: u8(null, 'UMAS result', { names: UMAS_RESULT_NAMES }),
   data: bytes(null, 'Bytes that no other field holds'),
-  crc: u16('mbrtu.crc16', 'CRC of a serial line frame, as received'),
+  crc: u16('mbrtu.crc16', 'CRC of a serial line frame; its low byte is sent first, and stands first here'),
 });
 
 export const ModbusObject = record('modbus_object', 'An identity object of function 43/14', {
