@@ -1,4 +1,5 @@
 import type { AnyDissector } from '../src/dissect/index.ts';
+import arp from './arp/arp.ts';
 import cotp from './cotp/cotp.ts';
 import dnp3 from './dnp3/dnp3.ts';
 import modbus from './modbus/modbus.ts';
@@ -7,4 +8,4 @@ import s7comm from './s7comm/s7comm.ts';
 import tpkt from './tpkt/tpkt.ts';
 
 /** What the sensor understands, one line a protocol. The order is the order of recognition: the surest signatures first. */
-export const dissectors: readonly AnyDissector[] = [dnp3, tpkt, cotp, s7comm, modbus, mbrtu];
+export const dissectors: readonly AnyDissector[] = [dnp3, tpkt, cotp, s7comm, modbus, mbrtu, arp];

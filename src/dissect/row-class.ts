@@ -3,7 +3,7 @@ import { NumberList, type RecordType } from './record.ts';
 import { Row } from './row.ts';
 
 const MAX_FIELDS = 96;
-const TAKEN = new Set(['type', 'bytes', 'dissector', 'status', 'anomalies', 'operation', 'unit', 'v', 'u64', 'p0', 'p1', 'p2', 'target', 'has', 'clear']);
+const TAKEN = new Set(['type', 'bytes', 'dissector', 'status', 'anomalies', 'operation', 'unit', 'v', 'u64', 'p0', 'p1', 'p2', 'target', 'target_space', 'target_first', 'target_last', 'has', 'clear']);
 
 /**
  * Makes the row class of a record type. The accessors and the JSON writer are generated as source at start: closures over
@@ -15,7 +15,7 @@ export function makeRowClass(type: RecordType): new (type: RecordType) => Row {
   if (names.length > MAX_FIELDS) throw new Error(`record ${type.name} has ${names.length} fields; the limit is ${MAX_FIELDS}`);
   for (const name of [type.name, ...names]) {
     if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`record ${type.name}: "${name}" is not snake_case`);
-    if (TAKEN.has(name) || /^target_/.test(name)) throw new Error(`record ${type.name}: "${name}" is a name of Row itself`);
+    if (TAKEN.has(name)) throw new Error(`record ${type.name}: "${name}" is a name of Row itself`);
   }
   const lists: string[] = [];
   const accessors: string[] = [];
