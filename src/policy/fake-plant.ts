@@ -85,6 +85,7 @@ export interface RowHead {
   unit?: number;
   status?: 0 | 1 | 2;
   anomalies?: number;
+  target_space?: number;
   dissector?: string;
 }
 
@@ -101,6 +102,7 @@ export function rowOf<F extends Fields>(type: RecordType<F>, values: Values = {}
     : DISSECTORS.findIndex((dissector) => dissector.records.includes(type as never));
   row.operation = OPERATIONS[head.operation ?? 'other'] as (typeof Operation)[OperationName];
   row.unit = head.unit ?? -1;
+  row.target_space = head.target_space ?? -1;
   row.status = head.status ?? 0;
   row.anomalies = head.anomalies ?? 0;
   const target = row as unknown as Record<string, unknown>;

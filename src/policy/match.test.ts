@@ -265,6 +265,18 @@ describe('PDUs of several records', () => {
     expect(both.verdict_row).toBe(3);
   });
 
+  it('lets no second object ride along with an allowed one', () => {
+    const item = (db: number, target_space: number) => rowOf(DriveItem, { db }, { target_space });
+    const header = (target_space: number) => rowOf(Drive, { job: 4 }, { operation: 'read', target_space });
+    const other = (target_space: number) => rowOf(Rail, {}, { dissector: 'drive', target_space });
+    expect(verdict(policy, [header(5), item(5, 5)], at)).toBe('allowed');
+    expect(verdict(policy, [header(-1), other(-1), item(5, 5), other(5)], at)).toBe('allowed');
+    expect(verdict(policy, [header(5), item(5, 5), other(9)], at)).toBe('condition: five');
+    expect(policy.verdict_row).toBe(2);
+    expect(verdict(policy, [header(-1), other(9), item(5, 5)], at)).toBe('condition: five');
+    expect(policy.verdict_row).toBe(1);
+  });
+
   it('gives rows without operation and unit those of their protocol', () => {
     const units = policyWith('name: u, from: a, to: b, protocols: drive, operations: read, when: unit == 3');
     const rows = (unit: number, operation: 'read' | 'write') => [

@@ -35,7 +35,9 @@ import { EXTERNAL, UNPLACED, ZoneTable } from './zones.ts';
  *   `role`. (Where only the server's direction can be seen, the caller passes `Role.unknown`, and responses are judged.)
  * - A condition is judged on each row of the records that it names, so each of several items must be allowed by some conduit. Other
  *   records it names are bound to the last row of theirs before that row, else the first behind it. Rows of other records in the
- *   same PDU are left to the rows that it is judged on. In a PDU without any of its records all its comparisons are false.
+ *   same PDU are left to the rows that it is judged on, unless both have a target and not in the same space (`Row.target_space`):
+ *   then the condition is not met for them, so that no second object rides along with an allowed one. In a PDU without any of the
+ *   condition's records all its comparisons are false.
  * - Naming a protocol in a conduit with `allow` allows what carries it (TPKT and COTP for S7), and the PDUs of either that build,
  *   keep or end the conversation (`session`), whatever its `operations` and, where that names no record of such a PDU, its `when`.
  *   Alerts are taken by the letter.
@@ -381,22 +383,32 @@ class Matcher {
     return this.last_slot;
   }
 
-  /** What the PDU has of the condition's records: nothing, some rows, or among them this row. Only after `bind`. */
+  /** What the condition's records in the PDU have to do with this row. Only after `bind`. */
   concern(condition: CompiledCondition, row: Row | null): number {
     const { slots } = condition;
     const { bound } = this.subject;
     let concern: number = Concern.nothing;
     for (let i = 0; i < slots.length; i++) {
       const found = bound[slots[i]];
-      if (found === null) continue;
+      if (found === null || row === null) continue;
       if (found === row) return Concern.this_row;
-      concern = Concern.other_rows;
+      const related = row.target_space < 0 || found.target_space < 0 || row.target_space === found.target_space;
+      if (related) concern = Concern.other_rows;
+      else if (concern === Concern.nothing) concern = Concern.unrelated_rows;
     }
     return concern;
   }
 }
 
-const Concern = { nothing: 0, other_rows: 1, this_row: 2 } as const;
+const Concern = {
+  /** There are none. */
+  nothing: 0,
+  /** They are about something else: a row of a second object of the PDU, beside those that the condition looks at. */
+  unrelated_rows: 1,
+  /** They are about the same; this row only leads to them, or adds to them. */
+  other_rows: 2,
+  this_row: 3,
+} as const;
 
 /** What a conversation between two zones may do. Interned: get it from `Policy.pair`. */
 export class PairPolicy {
@@ -533,7 +545,9 @@ export class PairPolicy {
           if (conduit.allow) return 0;
           continue;
         }
-        if (!(exempt && concern === Concern.nothing) && !condition.test(subject)) {
+        const passes =
+          concern === Concern.unrelated_rows ? exempt : condition.test(subject) || (exempt && concern === Concern.nothing);
+        if (!passes) {
           if (conduit.allow && reason < Reason.condition) {
             reason = Reason.condition;
             nearest = conduit.index;

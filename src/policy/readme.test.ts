@@ -43,7 +43,7 @@ const dissectors: AnyDissector[] = [
     ...rest,
     name: 'dnp3',
     carriers: tcp(20000),
-    records: [record('dnp3_object', '', { index: u16(null, '') })],
+    records: [record('dnp3_control', '', { index: u16(null, '') })],
   }),
 ];
 const registry = new Registry(dissectors);
