@@ -150,6 +150,7 @@ function joinRequest(r: Reader, conversation: Talk, pdu: Pdu, association: Assoc
     association.select_hash = hash(r.bytes, r.position, r.end);
     association.select_unknown = false;
   } else if (code === FunctionCode.operate) joinOperate(r, conversation, pdu, association);
+  else association.select_unknown = false;
   if (isUnanswered(code) || pdu.destination >= FIRST_BROADCAST_ADDRESS) return;
   // A reply to a challenge stands between a request and its response (7.5.2.3): the request stays the one that is answered.
   if (code === FunctionCode.authenticate_req && association.isWaiting(pdu.sequence)) return;
@@ -169,7 +170,10 @@ function joinOperate(r: Reader, conversation: Talk, pdu: Pdu, association: Assoc
 }
 
 function joinResponse(conversation: Talk, pdu: Pdu, association: Association): void {
-  const request = association.answer(pdu.sequence, pdu.fir);
+  // A challenge is not yet the answer (7.5.2.3): the request waits until the reply to the challenge was judged.
+  const isChallenge =
+    pdu.function === FunctionCode.authenticate_resp && association.functionOf(pdu.sequence) !== FunctionCode.authenticate_req;
+  const request = isChallenge && association.isWaiting(pdu.sequence) ? pdu.sequence : association.answer(pdu.sequence, pdu.fir);
   if (request < 0) {
     if (association.has_requests) conversation.anomaly(pdu, 'response_mismatch');
     return;

@@ -27,7 +27,7 @@ export class Association {
   select_sequence = NONE;
   select_size = 0;
   select_hash = 0;
-  /** Bytes were lost: a SELECT may have been among them. */
+  /** Bytes were lost since the last request: a SELECT may have been among them. */
   select_unknown = false;
   /** By sequence number: how many requests wait, and the last one's function code, operation and time. */
   private readonly waiting = new Uint8Array(SEQUENCE_SPACE);
@@ -35,11 +35,11 @@ export class Association {
   private readonly operations = new Uint8Array(SEQUENCE_SPACE);
   private readonly times_ms = new Float64Array(SEQUENCE_SPACE);
 
-  reset(addresses: number): void {
+  reset(addresses: number, isAfterGap: boolean): void {
     this.addresses = addresses;
     this.unanswered = 0;
     this.forget();
-    this.select_unknown = false;
+    this.select_unknown = isAfterGap;
   }
 
   request(sequence: number, code: number, operation: OperationCode, time_ms: number): void {
@@ -97,6 +97,8 @@ export class Association {
 
 /** The associations of one conversation. */
 export class Associations {
+  /** Bytes of the stream were lost just before the PDU at hand. */
+  is_after_gap = false;
   private readonly known: Association[] = [];
   private clock = 0;
 
@@ -115,7 +117,7 @@ export class Associations {
       association = new Association();
       this.known.push(association);
     }
-    association.reset(addresses);
+    association.reset(addresses, this.is_after_gap);
     association.used_at = ++this.clock;
     return association;
   }

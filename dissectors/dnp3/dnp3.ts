@@ -41,9 +41,11 @@ export default defineDissector<State, Anomaly>({
   newState: () => new State(),
 
   dissect(r, emit, conversation) {
+    const { reassembly, associations } = conversation.state;
+    associations.is_after_gap = conversation.gap_before;
     if (conversation.gap_before) {
-      conversation.state.reassembly.forget(conversation.direction);
-      conversation.state.associations.forget();
+      reassembly.forget(conversation.direction);
+      associations.forget();
     }
     const pdu = emit(Dnp3);
     const isHeaderRight = headerIsRight(r);
