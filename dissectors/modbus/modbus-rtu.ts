@@ -24,8 +24,8 @@ const NEEDS_MORE = 0;
 const UNKNOWN = -1;
 
 /**
- * Serial line frames that a gateway carries over TCP or UDP as they are. A frame has no length: its size follows from the function
- * code and from who sends it, and the CRC says which it was.
+ * Serial line frames that a gateway carries over TCP or UDP as they are. A frame has no length: its size follows from the
+ * function code and from who sends it, and the CRC says which it was.
  */
 export default defineDissector({
   name: 'mbrtu',
@@ -229,8 +229,8 @@ function probe(r: Reader): MatchCode {
 }
 
 /**
- * Emerson's ROC protocol has the same CRC behind unit, group, unit, group, opcode, length and data; its usual groups 1 and 2 stand
- * where the function code does. A frame that its length fits may be either.
+ * Emerson's ROC protocol has the same CRC behind unit, group, unit, group, opcode, length and data; its usual groups 1 and 2
+ * stand where the function code does. A frame that its length fits may be either.
  */
 const isRoc = (r: Reader, code: number, size: number): boolean => code <= 2 && size === 8 + r.peekU8(5);
 

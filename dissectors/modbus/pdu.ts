@@ -506,7 +506,7 @@ function serverId(r: Reader, pdu: ModbusRow, conversation: ModbusConversation): 
 
 const MIN_DESCRIPTION = 4;
 
-/** The printable text at the end of the bytes, behind what is not, without the NULs and blanks that pad it; 0 if it is too short. */
+/** The printable text at the end of the bytes, without the NULs and blanks that pad it; 0 if it is too short. */
 function printableTail(source: Uint8Array, s: Span): Span | 0 {
   const first = spanStart(s);
   let end = first + spanLength(s);

@@ -1,11 +1,11 @@
 /**
  * The requests of a conversation and what became of them: a ring of preallocated slots, so that a flood of requests, or a mirror
- * port that shows one direction, costs no memory. `Pending` finds by its whole key; here a response that fits no request must also
- * be explained (other unit, other function, second response), and a repeated request must not take a slot of its own.
+ * port that shows one direction, costs no memory. `Pending` finds by its whole key; here a response that fits no request must
+ * also be explained (other unit, other function, second response), and a repeated request must not take a slot of its own.
  *
  *     slot: | key | state | address | quantity | detail | time_ms | repeats | direction |    int32 each
  *
- * The key is transaction id (16 bits), unit (8), function code (7): 31 bits, a small integer, which V8 keeps without a heap number.
+ * The key is transaction id (16 bits), unit (8), function code (7): 31 bits, small enough that V8 needs no heap number.
  */
 export class Transactions {
   /** Waiting requests that were overwritten. */
@@ -26,7 +26,8 @@ export class Transactions {
 
   /**
    * Remembers a request. The same request again, still unanswered, is a repetition: it may be answered as often as it was sent.
-   * `now` is in whole milliseconds and may wrap at 2^32. Another request under the same key replaces one that is older than `YOUNG_MS`, which its client has given up.
+   * Another request under the same key replaces one that is older than `YOUNG_MS`, which its client has given up.
+   * `now` is in whole milliseconds and may wrap at 2^32.
    */
   put(key: number, address: number, quantity: number, detail: number, now: number, direction: number): void {
     const { slots } = this;
