@@ -2,29 +2,22 @@ import { ipv6Text } from '../dissect/json.ts';
 
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
-/** A station's own address as text; '' for none, zero, group and broadcast addresses, which are nobody's. */
-export function stationMac(mac: Uint8Array | null | undefined): string {
-  if (mac?.length !== 6 || mac[0] & 0x01) return '';
-  if ((mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) === 0) return '';
-  return `${HEX[mac[0]]}:${HEX[mac[1]]}:${HEX[mac[2]]}:${HEX[mac[3]]}:${HEX[mac[4]]}:${HEX[mac[5]]}`;
+/** A station's own address; zero, group and broadcast addresses are nobody's. */
+export function isStation(mac: Uint8Array | null | undefined): boolean {
+  if (mac?.length !== 6 || mac[0] & 0x01) return false;
+  return (mac[0] | mac[1] | mac[2] | mac[3] | mac[4] | mac[5]) !== 0;
 }
 
-/** A host's address as text; '' for none, unspecified (0.0.0.0/8, ::), multicast and limited broadcast. */
-export function hostIp(ip: Uint8Array | null | undefined): string {
-  if (!ip) return '';
-  if (ip.length === 4) {
-    if (ip[0] === 0 || ip[0] >= 224) return '';
-    return `${ip[0]}.${ip[1]}.${ip[2]}.${ip[3]}`;
-  }
-  if (ip.length !== 16 || ip[0] === 0xff) return '';
-  let any = 0;
-  for (let i = 0; i < 16; i++) any |= ip[i];
-  return any === 0 ? '' : ipv6Text(ip, 0);
+/** A host's address; unspecified (0.0.0.0/8, ::), multicast and limited broadcast addresses are nobody's. */
+export function isHost(ip: Uint8Array | null | undefined): boolean {
+  if (ip?.length === 4) return ip[0] !== 0 && ip[0] < 224;
+  return ip?.length === 16 && ip[0] !== 0xff && ip.some((byte) => byte !== 0);
 }
 
-/** Any address as text, '' for none: what a conversation was with, even where that is no device. */
+/** Any address as text, '' for none. */
 export function anyMac(mac: Uint8Array | null | undefined): string {
-  return mac?.length === 6 ? Array.from(mac, (byte) => HEX[byte]).join(':') : '';
+  if (mac?.length !== 6) return '';
+  return `${HEX[mac[0]]}:${HEX[mac[1]]}:${HEX[mac[2]]}:${HEX[mac[3]]}:${HEX[mac[4]]}:${HEX[mac[5]]}`;
 }
 
 export function anyIp(ip: Uint8Array | null | undefined): string {

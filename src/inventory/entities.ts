@@ -161,7 +161,7 @@ export interface Device {
   chassis: string;
   serial_key: string;
   /** Events of a kind in the present hour. */
-  event_counts: Map<string, { hour: number; count: number }>;
+  event_counts: Map<string, { hour: number; count: number }> | null;
   /** What of it is to be stored. */
   stored: boolean;
   dirty: boolean;

@@ -5,14 +5,14 @@ import type { Snapshot } from '../store/queries.ts';
 import {
   anyIp,
   anyMac,
-  hostIp,
+  isHost,
   isPrivate,
+  isStation,
   macBytes,
   macDistance,
   network,
   redundancyGroup,
   segmentText,
-  stationMac,
 } from './address.ts';
 import { type Conduct, type Deed, programming, propose } from './classify.ts';
 import {
@@ -881,7 +881,8 @@ export class Inventory {
 
   /** Ports of one switch say the same chassis; and the chassis' own address is the switch too. */
   #chassis(at: Moment, segment: string, device: Device, mac: string): void {
-    if (stationMac(macBytes(mac)) !== mac) return;
+    const bytes = macBytes(mac);
+    if (!isStation(bytes) || anyMac(bytes) !== mac) return;
     const key = `${segment}|${mac}`;
     if (device.chassis === key) return;
     if (device.chassis === '') device.chassis = key;
@@ -1160,11 +1161,7 @@ export class Inventory {
   }
 
   #event(at: Moment, kind: InventoryEventKind, device: Device, title: string, details: Record<string, unknown>): void {
-    const hour = Math.floor(at.time_ms / HOUR_MS);
-    const counted = device.event_counts.get(kind);
-    if (counted?.hour === hour) counted.count++;
-    else device.event_counts.set(kind, { hour, count: 1 });
-    if ((counted?.hour === hour && counted.count > this.limits.events_per_hour) || this.#events.length >= this.limits.events) {
+    if (this.#suppresses(at, kind, device) || this.#events.length >= this.limits.events) {
       this.counters.events_suppressed++;
       return;
     }
@@ -1172,6 +1169,20 @@ export class Inventory {
     const event: InventoryEvent = { capture_id: this.#capture_id, frame, time_ms, kind, device_id: device.id, title, details };
     this.#events.push(event);
     this.#onEvent?.(event);
+  }
+
+  /** A device that makes the same happen again and again (a disputed address, a name that changes) is heard so many times an hour. */
+  #suppresses(at: Moment, kind: InventoryEventKind, device: Device): boolean {
+    if (kind === 'device_detected') return false;
+    const hour = Math.floor(at.time_ms / HOUR_MS);
+    device.event_counts ??= new Map();
+    const counted = device.event_counts.get(kind);
+    if (counted?.hour !== hour) {
+      device.event_counts.set(kind, { hour, count: 1 });
+      return false;
+    }
+    counted.count++;
+    return counted.count > this.limits.events_per_hour;
   }
 
   /** Events not yet drained follow their device; those of a single address stay with what they were about then. */
@@ -1411,7 +1422,7 @@ function blankDevice(id: number, time_ms: number, frame: number, capture_id: num
     programming_reason: '',
     chassis: '',
     serial_key: '',
-    event_counts: new Map(),
+    event_counts: null,
     stored: false,
     dirty: false,
     reset: false,
@@ -1424,14 +1435,19 @@ function blankDevice(id: number, time_ms: number, frame: number, capture_id: num
 function newEnd(endpoint: ot_sensor.Endpoint.$Properties | null | undefined): End {
   const shown_mac = anyMac(endpoint?.mac);
   const shown_ip = anyIp(endpoint?.ip);
-  const mac = stationMac(endpoint?.mac);
+  const mac = isStation(endpoint?.mac) ? shown_mac : '';
   // What is sent to a group or broadcast MAC has no single host at its address.
-  const ip = shown_mac !== '' && mac === '' && !isZero(endpoint?.mac) ? '' : hostIp(endpoint?.ip);
+  const grouped = shown_mac !== '' && mac === '' && !isZero(endpoint?.mac);
+  const ip = !grouped && isHost(endpoint?.ip) ? shown_ip : '';
   return { mac, ip, port: endpoint?.port ?? 0, shown_mac, shown_ip, face: null, place: null, seen: false };
 }
 
 /** An IPv4 address as text, in the one form an inventory has for it; '' where it is none. */
-const ipOf = (text: string) => (/^\d{1,3}(\.\d{1,3}){3}$/.test(text) ? hostIp(Uint8Array.from(text.split('.'), Number)) : '');
+function ipOf(text: string): string {
+  if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return '';
+  const bytes = Uint8Array.from(text.split('.'), Number);
+  return isHost(bytes) ? anyIp(bytes) : '';
+}
 
 const isZero = (mac: Uint8Array | null | undefined) => !mac || mac.every((byte) => byte === 0);
 

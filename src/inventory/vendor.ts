@@ -5,7 +5,7 @@ const QUOTE = 0x22;
 const NEWLINE = 0x0a;
 const BACKSLASH = 0x5c;
 
-/** Assignments to the registry itself are blocks it deals out again in smaller parts. */
+/** Assignments to the registry itself are the blocks it deals out in smaller parts. */
 const REGISTRY = 'IEEE Registration Authority';
 
 const MAX_NAMES = 10_000;
@@ -13,7 +13,7 @@ const MAX_NAMES = 10_000;
 /**
  * A lookup over the registry's JSON text: one object, an entry a line, shorter keys first and then in their order, key 6, 7 or 9 hexadecimal digits (IEEE
  * MA-L, MA-M, MA-S), value the organisation and its address by lines. The bytes are searched as they are: parsing them into 50,000
- * strings takes 60 ms and an inventory asks for few of them. The longest prefix counts.
+ * strings takes 60 ms and an inventory asks for few of them.
  */
 export function vendorLookup(json: Uint8Array): VendorOf {
   const text = Buffer.from(json.buffer, json.byteOffset, json.byteLength);
@@ -32,8 +32,9 @@ export function vendorLookup(json: Uint8Array): VendorOf {
     // Locally administered (bit 1) and group (bit 0) addresses are nobody's: IEEE 802-2014, 8.2.2.
     if (mac.length !== 6 || mac[0] & 0x03) return '';
     const digits = Buffer.from(mac.buffer, mac.byteOffset, 5).toString('hex').toUpperCase();
-    const name = nameOf(digits.slice(0, 9)) || nameOf(digits.slice(0, 7)) || nameOf(digits.slice(0, 6));
-    return name === REGISTRY ? '' : name;
+    const name = nameOf(digits.slice(0, 6));
+    if (name !== '' && name !== REGISTRY) return name;
+    return nameOf(digits.slice(0, 9)) || nameOf(digits.slice(0, 7));
   };
 }
 
