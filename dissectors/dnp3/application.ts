@@ -17,8 +17,8 @@ import { type Dnp3, FUNCTIONS, ObjectHeader, type RowIn } from './records.ts';
 import { Reassembly } from './transport.ts';
 
 /**
- * Rows a fragment gives at most; with the frame's own they fit what the engine keeps of a PDU. Packed points beyond that, of which
- * a fragment of the largest size has 127,488, are kept as lists.
+ * Rows a fragment gives at most; with the frame's own they fit what the engine keeps of a PDU. Packed points beyond that are kept as
+ * lists: the largest fragment has 127,000 of them.
  */
 const MAX_OBJECT_HEADERS = 255;
 const MAX_POINTS = 3584;
@@ -35,6 +35,7 @@ const PREFIX_SIZES = [0, 1, 2, 4, 1, 2, 4, 0];
 const RANGE_SIZES = [1, 2, 4, 1, 2, 4, 0, 1, 2, 4, 0, 1, 0, 0, 0, 0];
 
 export const ANOMALIES = {
+  not_a_frame: 'Octets where a frame should start, without its start octets',
   crc_error: 'A CRC of the frame is wrong; what it protects is not believed',
   invalid_length: 'The frame states a length below its header',
   unknown_link_function: 'A link function code that IEEE 1815 does not define',

@@ -8,8 +8,8 @@ const NONE = -1;
 const SEQUENCE_SPACE = 16;
 
 /**
- * What a master and an outstation have said to each other last. The standard has one request at a time (4.2.2); masters on TCP send
- * more before the first is answered, so that there is a place for each sequence number.
+ * What a master and an outstation have said to each other last. The standard has one request at a time (4.2.2); masters on TCP
+ * send more before the first is answered, so that there is a place for each sequence number.
  */
 export class Association {
   addresses = NONE;

@@ -1,11 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { Match, Reader } from '../../src/dissect/index.ts';
+import { Conversation, Match, Reader } from '../../src/dissect/index.ts';
 import { Bench, fromHex, type TestResult, type TestRow } from '../../src/dissect/testing.ts';
+import type { Anomaly, State } from './application.ts';
 import { crc } from './crc.ts';
 import dnp3 from './dnp3.ts';
-import { FUNCTION_CODES_WITHOUT_DATA, fragment, frame, master, outstation } from './frames.ts';
 import { GROUPS, Size, variationOf } from './objects.ts';
 import { RECORDS } from './records.ts';
+import { FUNCTION_CODES_WITHOUT_DATA, fragment, frame, master, outstation } from './testing.ts';
 
 const bench = () => new Bench([dnp3]);
 const pdu = (result: TestResult): TestRow => {
@@ -97,6 +98,16 @@ describe('data link layer (clause 9)', () => {
     expect(row).toMatchObject({ status: 'malformed', anomalies: ['crc_error'], role: 'client', operation: 'other' });
     expect(row.unit).toBeUndefined();
     expect(dnp3.probe(new Reader(bytes))).toBe(Match.no);
+  });
+
+  it('names octets behind the frame of a datagram', () => {
+    const bytes = Uint8Array.from([...frame({ control: 0xc9 }), 1, 2, 3]);
+    const conversation = new Conversation<State, Anomaly>();
+    conversation.state = dnp3.newState();
+    const named: string[] = [];
+    conversation.host = { payload: () => false, identify: () => {}, anomaly: (_, name) => named.push(name) };
+    dnp3.dissect(new Reader(bytes, 10), (type) => type.newRow() as never, conversation);
+    expect(named).toEqual(['not_a_frame']);
   });
 
   it('drops the user data of a frame when the CRC of any block is wrong', () => {

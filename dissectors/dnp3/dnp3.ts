@@ -10,6 +10,7 @@ import {
   PrimaryFunction,
   readUserData,
   SECONDARY_FUNCTIONS,
+  START,
   sizeOfFrame,
   UserData,
   userData,
@@ -48,6 +49,11 @@ export default defineDissector<State, Anomaly>({
       associations.forget();
     }
     const pdu = emit(Dnp3);
+    if (r.remaining >= 2 && r.peekU16() !== START) {
+      conversation.anomaly(pdu, 'not_a_frame');
+      pdu.status = Status.malformed;
+      return;
+    }
     const isHeaderRight = headerIsRight(r);
     const size = readLinkHeader(r, pdu);
     if (r.truncated) return;

@@ -79,7 +79,7 @@ export class Reassembly {
   abandoned = false;
   private readonly open: Fragment[] = [];
 
-  /** Takes a segment with its transport header `control`; its data is `source[from..to)`. `addresses` stands for the pair of link addresses. */
+  /** Takes a segment with the transport header `control` and the data `source[from..to)`; `addresses` is the pair of stations. */
   add(direction: number, addresses: number, control: number, source: Uint8Array, from: number, to: number): SegmentCode {
     const fin = (control & 0x80) !== 0;
     const fir = (control & 0x40) !== 0;
