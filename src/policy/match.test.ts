@@ -195,6 +195,29 @@ describe('conduits', () => {
     ]); // biome-ignore format: a list
   });
 
+  it('judges a payload that nobody recognises in a carrier', () => {
+    const rows = [rowOf(Rail, { slot: 2 })];
+    const rail = 1;
+    const payload = (conduit: string, options: Options = {}) => {
+      const policy = policyWith(`name: x, from: a, to: b, ${conduit}`);
+      const number = policy.pair(A, B).evaluate(rows, rows.length, 6, 7102, options.role ?? Role.client, NOON, rail);
+      return number === 0 ? 'allowed' : policy.explain(number).text.split(':')[0];
+    };
+    const finding = 'rail (unrecognised payload) from a to b';
+    expect(payload('protocols: drive')).toBe(finding);
+    expect(payload('protocols: drive', { role: Role.server })).toBe('allowed');
+    expect(payload('protocols: drive', { role: Role.unknown })).toBe(finding);
+    expect(payload('protocols: rail')).toBe('allowed');
+    expect(payload('protocols: [drive, unknown]')).toBe('allowed');
+    expect(payload('protocols: tcp')).toBe('allowed');
+    expect(payload('protocols: udp')).not.toBe('allowed');
+    expect(payload('protocols: [rail], operations: [read, other]')).toBe('allowed');
+    expect(payload('protocols: [drive, unknown], when: rail.slot == 2')).toBe('allowed');
+    expect(payload('protocols: [drive, unknown], when: rail.slot == 3')).not.toBe('allowed');
+    const bare = policyWith('from: a, to: b, protocols: drive');
+    expect(bare.explain(bare.pair(A, B).evaluate([], 0, 6, 7102, Role.client, NOON, rail)).text).toMatch(/^rail \(unrecognised/);
+  });
+
   it('opens a connection on the ports of what carries a protocol', () => {
     const policy = policyWith('name: d, from: a, to: b, protocols: drive');
     expect(unrecognised(policy, 6, 7102, false)).toBe('allowed');

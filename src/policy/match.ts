@@ -41,6 +41,7 @@ import { EXTERNAL, UNPLACED, ZoneTable } from './zones.ts';
  * - Naming a protocol in a conduit with `allow` allows what carries it (TPKT and COTP for S7), and the PDUs of either that build,
  *   keep or end the conversation (`session`), whatever its `operations` and, where that names no record of such a PDU, its `when`.
  *   Alerts are taken by the letter.
+ * - A payload that a carrier hands on and nobody recognises is judged as `unknown`, or by a conduit that names that carrier itself.
  * - `tcp` and `udp` as protocols mean everything over them, recognised or not; `unknown` what no dissector recognised.
  *
  * The nearest conduit is the one with `allow` that passes most of: protocol, operation, port, hours and days, condition, in this order;
@@ -422,6 +423,7 @@ export class PairPolicy {
   /** By protocol, operation, transport and class of ports. */
   private readonly decisions = new Map<number, Decision>();
   private readonly unrecognised = new Map<number, Decision>();
+  private readonly payloads = new Map<number, Decision>();
   private readonly verdicts = new Map<number, number>();
   private last_key = -1;
   private last_decision: Decision | null = null;
@@ -442,9 +444,18 @@ export class PairPolicy {
   /**
    * Judges a PDU by its rows (`Dissection.rows`, `count`): 0 allowed, else a verdict for `Policy.explain`; `Policy.verdict_row` then
    * says which row. `ip_protocol` is 6 or 17, else -1; `port` that of the end that did not open the conversation, -1 none;
-   * `role` the sender's; `time_ms` the packet's time. Allocates nothing once a kind of traffic has been seen.
+   * `role` the sender's; `time_ms` the packet's time; `unrecognised` the dissector in whose payload no other recognised anything
+   * (`Dissection.unrecognised`), -1 none. Allocates nothing once a kind of traffic has been seen.
    */
-  evaluate(rows: readonly Row[], count: number, ip_protocol: number, port: number, role: RoleCode, time_ms: number): number {
+  evaluate(
+    rows: readonly Row[],
+    count: number,
+    ip_protocol: number,
+    port: number,
+    role: RoleCode,
+    time_ms: number,
+    unrecognised = -1,
+  ): number {
     if (this.always_allow) return 0;
     const { matcher } = this.policy;
     matcher.begin(rows, count, role, port);
@@ -470,7 +481,33 @@ export class PairPolicy {
         return verdict;
       }
     }
-    return 0;
+    if (unrecognised < 0 || role === Role.server) return 0;
+    return this.evaluatePayload(unrecognised, rows, count, ip_protocol, port, time_ms);
+  }
+
+  /** What a carrier holds is `unknown`, unless a conduit names that very carrier, and so whatever is in it. */
+  private evaluatePayload(
+    carrier: number,
+    rows: readonly Row[],
+    count: number,
+    ip_protocol: number,
+    port: number,
+    time_ms: number,
+  ): number {
+    const { matcher } = this.policy;
+    const key = (matcher.portClass(port) * 3 + transportOf(ip_protocol)) * matcher.registry.dissectors.length + carrier;
+    let decision = this.payloads.get(key);
+    if (decision === undefined) {
+      const match = (conduit: CompiledConduit) =>
+        conduit.unknown || matchDissector(conduit, carrier, ip_protocol) === NAMED ? NAMED : 0;
+      decision = this.collect(match, Operation.other, port);
+      this.remember(this.payloads, key, decision);
+    }
+    if (decision.allowed) return 0;
+    const index = count > 0 ? count - 1 : 0;
+    this.policy.verdict_row = index;
+    const slot = matcher.registry.dissectors.length + 257 + carrier;
+    return this.judge(decision, count > 0 ? rows[index] : null, index, slot, Operation.other, Role.unknown, time_ms);
   }
 
   /**
@@ -502,6 +539,7 @@ export class PairPolicy {
   forget(): void {
     this.decisions.clear();
     this.unrecognised.clear();
+    this.payloads.clear();
     this.last_key = -1;
     this.last_decision = null;
   }
@@ -535,9 +573,9 @@ export class PairPolicy {
           bound = true;
           matcher.bind(index);
           subject.row = row;
-          subject.dissector = row === null ? -1 : dissector;
+          subject.dissector = row === null ? -1 : row.dissector;
           subject.operation = operation;
-          subject.unit = row === null ? -1 : row.unit >= 0 || matcher.isAlone ? row.unit : matcher.units[dissector];
+          subject.unit = row === null ? -1 : row.unit >= 0 || matcher.isAlone ? row.unit : matcher.units[row.dissector];
         }
         const concern = matcher.concern(condition, row);
         if (concern === Concern.other_rows) {
@@ -561,27 +599,28 @@ export class PairPolicy {
     return this.verdict(reason, nearest, dissector, operation);
   }
 
-  private verdict(reason: ReasonCode, conduit: number, dissector: number, operation: number): number {
-    const key = (((conduit + 1) * 8 + reason) * (this.policy.registry.dissectors.length + 257) + dissector) * 32 + operation;
+  /** `what`: a dissector, or behind them an IP protocol from -1 on, or behind those the carrier of an unrecognised payload. */
+  private verdict(reason: ReasonCode, conduit: number, what: number, operation: number): number {
+    const { dissectors } = this.policy.registry;
+    const key = (((conduit + 1) * 8 + reason) * (dissectors.length * 2 + 257) + what) * OPERATION_SPACE + operation;
     const known = this.verdicts.get(key);
     if (known !== undefined) return known;
-    const { dissectors } = this.policy.registry;
-    const ip_protocol = dissector - dissectors.length - 1;
-    const recognised = dissector < dissectors.length;
-    const protocol = recognised
-      ? dissectors[dissector].name
-      : ip_protocol < 0 || ip_protocol === TCP || ip_protocol === UDP
-        ? `${ip_protocol < 0 ? 'ethernet' : ipProtocolName(ip_protocol)} (${operation === 0 ? 'no payload' : 'unrecognised'})`
-        : ipProtocolName(ip_protocol);
+    const recognised = what < dissectors.length;
     const number = this.policy.addVerdict({
       pair: this,
       reason,
       conduit,
-      protocol,
+      protocol: recognised ? dissectors[what].name : this.unrecognisedName(what - dissectors.length - 1, operation),
       operation: recognised ? OPERATION_NAMES[operation] : null,
     });
     if (number !== COMMON_VERDICT) this.verdicts.set(key, number);
     return number;
+  }
+
+  private unrecognisedName(ip_protocol: number, operation: number): string {
+    if (ip_protocol > 255) return `${this.policy.registry.dissectors[ip_protocol - 256].name} (unrecognised payload)`;
+    if (!isOpaque(ip_protocol)) return ipProtocolName(ip_protocol);
+    return `${ip_protocol < 0 ? 'ethernet' : ipProtocolName(ip_protocol)} (${operation === 0 ? 'no payload' : 'unrecognised'})`;
   }
 
   private decide(key: number, dissector: number, operation: number, ip_protocol: number, port: number): Decision {
