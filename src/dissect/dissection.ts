@@ -1,7 +1,7 @@
-import { Conversation, type ConversationHost, type Identity } from './conversation.ts';
+import type { Conversation, ConversationHost, Identity } from './conversation.ts';
 import { Match } from './dissector.ts';
 import { Status } from './operation.ts';
-import { Reader } from './reader.ts';
+import type { Reader } from './reader.ts';
 import type { Fields, RecordType, RowOf } from './record.ts';
 import type { Registry } from './registry.ts';
 import type { Row } from './row.ts';
@@ -28,6 +28,8 @@ export class Dissection implements ConversationHost {
   readonly counters: DissectionCounters = { pdus: 0, rows_dropped: 0, failures: 0 };
   /** The last error a dissector threw, and which; for the log and the quarantine. */
   failed: { dissector: string; error: unknown } | null = null;
+  /** The dissector that handed on a payload which none of those within it knows, the innermost one of the PDU; -1 none. */
+  unrecognised = -1;
 
   private readonly registry: Registry;
   /** Record types that have rows in this PDU. */
@@ -57,6 +59,7 @@ export class Dissection implements ConversationHost {
     this.count = 0;
     if (this.identities.length > 0) this.identities.length = 0;
     this.failed = null;
+    this.unrecognised = -1;
     this.depth = 0;
     this.complete = complete;
     this.conversation = conversation;
@@ -136,6 +139,7 @@ export class Dissection implements ConversationHost {
         return this.enterChild(child, r);
       }
     }
+    this.unrecognised = current;
     return false;
   }
 
