@@ -17,8 +17,8 @@ import { type Dnp3, FUNCTIONS, ObjectHeader, type RowIn } from './records.ts';
 import { Reassembly } from './transport.ts';
 
 /**
- * Rows a fragment gives at most; with the frame's own they fit what the engine keeps of a PDU. Packed points beyond that are kept as
- * lists: the largest fragment has 127,000 of them.
+ * Rows a fragment gives at most; with the frame's own they fit what the engine keeps of a PDU. Packed points beyond that are
+ * kept as lists: the largest fragment has 127,000 of them.
  */
 const MAX_OBJECT_HEADERS = 255;
 const MAX_POINTS = 3584;

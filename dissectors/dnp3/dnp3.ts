@@ -31,7 +31,8 @@ export default defineDissector<State, Anomaly>({
   name: 'dnp3',
   title: 'Distributed Network Protocol',
   specification:
-    'IEEE Std 1815-2012: clause 4 (application layer), 7 (secure authentication), 8 (transport function), 9 (data link layer), Annex A (object library)',
+    'IEEE Std 1815-2012: clauses 4 (application layer), 7 (secure authentication), 8 (transport function), ' +
+    '9 (data link layer), Annex A (object library)',
   carriers: [...tcp(20000), ...udp(20000)],
   records: [...RECORDS],
   anomalies: ANOMALIES,
