@@ -1,3 +1,5 @@
+import type { ot_sensor } from '../proto/facts.js';
+import { anyIp, anyMac, isHost, isStation } from './address.ts';
 import type { Deed } from './classify.ts';
 
 /** Limits of the inventory; what goes beyond is not taken up and counted. */
@@ -250,4 +252,25 @@ export interface ActivityEntry {
   first_ms: number;
   last_ms: number;
   first_frame: number;
+}
+
+export function newEnd(endpoint: ot_sensor.Endpoint.$Properties | null | undefined): End {
+  const shown_mac = anyMac(endpoint?.mac);
+  const shown_ip = anyIp(endpoint?.ip);
+  const mac = isStation(endpoint?.mac) ? shown_mac : '';
+  // What is sent to a group or broadcast MAC has no single host at its address.
+  const grouped = shown_mac !== '' && mac === '' && !isZero(endpoint?.mac);
+  const ip = !grouped && isHost(endpoint?.ip) ? shown_ip : '';
+  return { mac, ip, port: endpoint?.port ?? 0, shown_mac, shown_ip, face: null, place: null, seen: false };
+}
+
+const isZero = (mac: Uint8Array | null | undefined) => !mac || mac.every((byte) => byte === 0);
+
+/** Whose packets these are: the holder of the address, or the MAC's own device where it speaks for itself. */
+export function deviceOf(end: End): Device | null {
+  const { face, place } = end;
+  if (!place) return end.ip === '' ? (face?.device ?? null) : null;
+  if (!face?.device || place.device === face.device) return place.device;
+  const claim = face.claims.get(place.ip);
+  return claim && !claim.transit ? face.device : place.device;
 }

@@ -15,21 +15,22 @@ import {
   segmentText,
 } from './address.ts';
 import { type Conduct, type Deed, programming, propose } from './classify.ts';
+import { Conversations } from './conversations.ts';
 import {
-  type ActivityEntry,
   type AddressRecord,
   type AttributeValue,
   type Claim,
   COUNTERS,
-  type Connection,
   DEFAULT_LIMITS,
   type Device,
+  deviceOf,
   type End,
   type Face,
   type Flow,
   type InventoryCounters,
   type Limits,
   type Moment,
+  newEnd,
   type Part,
   type Place,
 } from './entities.ts';
@@ -106,8 +107,6 @@ export class Inventory {
 
   #capture_id = 0;
   #next_device_id = 1;
-  #next_connection_id = 1;
-  #next_activity_id = 1;
   #without_mac = 0;
 
   readonly #devices = new Map<number, Device>();
@@ -117,20 +116,16 @@ export class Inventory {
   readonly #places_by_ip = new Map<string, Place[]>();
   readonly #by_chassis = new Map<string, Device>();
   readonly #by_serial = new Map<string, Device>();
-  readonly #flows = new Map<number, Flow>();
-  readonly #connections = new Map<string, Connection>();
-  readonly #ports_of_pair = new Map<string, number>();
-  readonly #activities = new Map<string, ActivityEntry>();
+  readonly #conversations: Conversations;
 
   #dirty_devices = new Set<Device>();
-  #dirty_connections = new Set<Connection>();
-  #dirty_activities = new Set<ActivityEntry>();
   #reassignments: ChangeSet['reassignments'] = [];
   #gone: number[] = [];
   #events: InventoryEvent[] = [];
 
   constructor(options: InventoryOptions = {}) {
     this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.#conversations = new Conversations(this.limits, this.counters);
     this.#vendorOf = options.vendorOf ?? (() => '');
     this.#zoneOf = options.zoneOf ?? (() => '');
     this.#onEvent = options.onEvent;
@@ -139,7 +134,7 @@ export class Inventory {
   /** A new capture begins: frames count from 1 again, and flow ids with them. */
   begin(capture_id: number): void {
     this.#capture_id = capture_id;
-    this.#flows.clear();
+    this.#conversations.begin();
   }
 
   get device_count(): number {
@@ -148,7 +143,7 @@ export class Inventory {
 
   /** How much waits to be drained, in rows. */
   get pending(): number {
-    return this.#dirty_devices.size + this.#dirty_connections.size + this.#dirty_activities.size + this.#events.length;
+    return this.#dirty_devices.size + this.#conversations.pending + this.#events.length;
   }
 
   /** One fact of a batch; those that concern no device (findings) are passed over. */
@@ -171,94 +166,38 @@ export class Inventory {
   }
 
   opened(at: Moment, opened: ot_sensor.FlowOpened.$Properties): void {
-    if (this.#flows.size >= this.limits.flows) {
-      for (const oldest of this.#flows.keys()) {
-        this.#flows.delete(oldest);
-        break;
-      }
-      this.counters.flows_forgotten++;
-    }
-    const flow: Flow = {
-      segment: segmentText(opened.vlan),
-      proto: opened.proto ?? '',
-      ethertype: opened.ethertype ?? 0,
-      opener: newEnd(opened.opener),
-      responder: newEnd(opened.responder),
-      app_proto: '',
-      recognised_by: '',
-      opener_certain: opened.opener_certain ?? false,
-      client: opened.opener_certain ? 0 : -1,
-      first_ms: at.time_ms,
-      last_ms: at.time_ms,
-      first_frame: at.frame,
-      connection: null,
-      packets_from_opener: 0,
-      packets_from_responder: 0,
-      bytes_from_opener: 0,
-      bytes_from_responder: 0,
-    };
-    this.#flows.set(opened.flow_id ?? 0, flow);
-    this.#join(flow);
+    this.#conversations.open(at, opened);
   }
 
   /** What a conversation carried since the last update. */
   connection(at: Moment, update: ot_sensor.FlowUpdate.$Properties): void {
-    const flow = this.#flows.get(update.flow_id ?? 0);
-    if (!flow) {
-      this.counters.facts_without_flow++;
-      return;
-    }
-    const packets_from_opener = update.packets_from_opener ?? 0;
-    const packets_from_responder = update.packets_from_responder ?? 0;
-    const bytes_from_opener = update.bytes_from_opener ?? 0;
-    const bytes_from_responder = update.bytes_from_responder ?? 0;
+    const flow = this.#conversations.flow(update.flow_id ?? 0);
+    if (!flow) return;
     const first_ms = update.first_ms || at.time_ms;
     const last_ms = update.last_ms || at.time_ms;
     const first: Moment = { frame: at.frame, time_ms: first_ms };
-    if (packets_from_opener > 0) this.#sent(first, last_ms, flow, flow.opener);
-    if (packets_from_responder > 0) this.#sent(first, last_ms, flow, flow.responder);
-
-    recognise(flow, update.app_proto ?? '', update.recognised_by ?? '');
-    if (update.opener_certain) flow.opener_certain = true;
-    if (update.client === 0 || update.client === 1) flow.client = update.client;
-    this.#join(flow);
-    flow.first_ms = Math.min(flow.first_ms, first_ms);
-    flow.last_ms = Math.max(flow.last_ms, last_ms);
-    flow.packets_from_opener += packets_from_opener;
-    flow.packets_from_responder += packets_from_responder;
-    flow.bytes_from_opener += bytes_from_opener;
-    flow.bytes_from_responder += bytes_from_responder;
-    const { connection } = flow;
-    if (connection) {
-      connection.packets_from_opener += packets_from_opener;
-      connection.packets_from_responder += packets_from_responder;
-      connection.bytes_from_opener += bytes_from_opener;
-      connection.bytes_from_responder += bytes_from_responder;
-      widen(connection, first_ms, last_ms, flow.first_frame);
-      this.#dirty_connections.add(connection);
+    if ((update.packets_from_opener ?? 0) > 0) {
+      this.#sent({ frame: flow.first_frame, time_ms: Math.min(flow.first_ms, first_ms) }, last_ms, flow, flow.opener);
     }
+    if ((update.packets_from_responder ?? 0) > 0) this.#sent(first, last_ms, flow, flow.responder);
+    this.#conversations.update(flow, update, first_ms, last_ms);
     // Both have spoken a protocol that was recognised by its content: that alone says who serves and who uses.
     if (flow.app_proto && flow.client >= 0 && flow.packets_from_opener > 0 && flow.packets_from_responder > 0) {
       const [client, server] = flow.client === 0 ? [flow.opener, flow.responder] : [flow.responder, flow.opener];
       this.#deed(first, flow.segment, client, server, flow.app_proto, 'client', 0);
       this.#deed(first, flow.segment, server, client, flow.app_proto, 'server', 0);
     }
-    if (update.ended) this.#flows.delete(update.flow_id ?? 0);
   }
 
   activity(at: Moment, activity: ot_sensor.Activity.$Properties): void {
-    const flow = this.#flows.get(activity.flow_id ?? 0);
-    if (!flow) {
-      this.counters.facts_without_flow++;
-      return;
-    }
+    const flow = this.#conversations.flow(activity.flow_id ?? 0);
+    if (!flow) return;
     const from_opener = activity.from_opener ?? false;
     const [sender, receiver] = from_opener ? [flow.opener, flow.responder] : [flow.responder, flow.opener];
     const operation = (activity.operation || 'other') as OperationName;
     const app_proto = activity.app_proto || flow.app_proto;
     const unit = activity.unit ?? -1;
-    // The first activity may come before the flow is first counted, and names what its carrier carries.
-    if (recognise(flow, app_proto, '')) this.#join(flow);
+    this.#conversations.recognise(flow, app_proto);
     const first: Moment = { frame: at.frame, time_ms: activity.first_ms || at.time_ms };
     const last_ms = activity.last_ms || at.time_ms;
     let role = activity.role || 'unknown';
@@ -277,7 +216,7 @@ export class Inventory {
         if (device && !itself) this.#part(first, device, `${kind} ${unit}`, sender.ip, app_proto);
       }
     }
-    this.#record(flow, activity, app_proto, operation, role, first, last_ms);
+    this.#conversations.record(flow, activity, app_proto, operation, role, first, last_ms);
   }
 
   /** Something a PDU told about the device at an endpoint. */
@@ -285,8 +224,7 @@ export class Inventory {
     if (!fact.endpoint || !fact.attribute) return;
     const end = newEnd(fact.endpoint);
     const segment = segmentText(fact.vlan);
-    this.#find(segment, end);
-    if (!deviceOf(end)) this.#see(at, segment, end, 'traffic');
+    if (!this.#find(segment, end)) this.#see(at, segment, end, 'traffic');
     const device = deviceOf(end);
     const value = clean(fact.value ?? '', this.limits.text_length);
     if (!device || value === '') return;
@@ -307,8 +245,7 @@ export class Inventory {
   deviceAt(endpoint: ot_sensor.Endpoint.$Properties | null | undefined, vlan: readonly number[] | null | undefined): number {
     if (!endpoint) return 0;
     const end = newEnd(endpoint);
-    this.#find(segmentText(vlan), end);
-    return deviceOf(end)?.id ?? 0;
+    return this.#find(segmentText(vlan), end)?.id ?? 0;
   }
 
   /** What is new since the last call, for the writer. Counters in it are increments. */
@@ -318,25 +255,11 @@ export class Inventory {
     changes.device_resets = this.#gone;
     changes.events = this.#events;
     for (const device of this.#dirty_devices) this.#drainDevice(device, changes);
-    for (const connection of this.#dirty_connections) this.#drainConnection(connection, changes);
-    for (const activity of this.#dirty_activities) {
-      const { connection, ...row } = activity;
-      const none = row.target === '';
-      changes.activities.push({
-        ...row,
-        target_first: none ? null : row.target_first,
-        target_last: none ? null : row.target_last,
-        connection_id: connection.id,
-        capture_id: this.#capture_id,
-      });
-      activity.count = 0;
-    }
+    this.#conversations.drain(this.#capture_id, (segment, end) => this.#find(segment, end), changes);
     this.#reassignments = [];
     this.#gone = [];
     this.#events = [];
     this.#dirty_devices = new Set();
-    this.#dirty_connections = new Set();
-    this.#dirty_activities = new Set();
     return changes;
   }
 
@@ -480,9 +403,10 @@ export class Inventory {
   }
 
   /** Fills in who an end is, without making anybody. */
-  #find(segment: string, end: End): void {
+  #find(segment: string, end: End): Device | null {
     end.face ??= end.mac === '' ? null : (this.#faces.get(`${segment}|${end.mac}`) ?? null);
     end.place ??= end.ip === '' ? null : (this.#places.get(`${segment}|${end.ip}`) ?? null);
+    return deviceOf(end);
   }
 
   /** Decides whose an address is now. `claim` is the one that was just made or repeated; null: by a router, or without a MAC. */
@@ -950,8 +874,7 @@ export class Inventory {
     role: 'client' | 'server',
     operations: number,
   ): void {
-    this.#find(segment, who);
-    const device = deviceOf(who);
+    const device = this.#find(segment, who);
     if (!device || app_proto === '') return;
     const name = peer.shown_ip || peer.shown_mac;
     const key = `${who.ip}|${app_proto}|${role}`;
@@ -996,160 +919,6 @@ export class Inventory {
         reason: proposal.reason,
       },
     );
-  }
-
-  // -- Connections ---------------------------------------------------------------------------------------------------------
-
-  /** Puts a flow where it is counted; as more becomes known of it, it moves with all it carried. */
-  #join(flow: Flow): void {
-    const { segment, proto, opener, responder } = flow;
-    let server_port = responder.port;
-    if (flow.client === 1) server_port = opener.port;
-    // Who opened it was not seen: the lower port, so that the conversations of a pair stay together.
-    else if (flow.client < 0 && !flow.opener_certain) server_port = Math.min(opener.port, responder.port);
-    const one = opener.shown_ip || opener.shown_mac;
-    const other = responder.shown_ip || responder.shown_mac;
-    const pair = `${segment}|${proto}|${flow.ethertype}|${one}|${other}`;
-    let key = `${pair}|${server_port}|${flow.app_proto}`;
-    let connection = this.#connections.get(key);
-    if (connection === undefined) {
-      const ports = this.#ports_of_pair.get(pair) ?? 0;
-      if (ports >= this.limits.ports_per_pair) {
-        this.counters.ports_folded++;
-        server_port = 0;
-        key = `${pair}|0|${flow.app_proto}`;
-        connection = this.#connections.get(key);
-      }
-    }
-    if (connection === flow.connection && connection !== undefined) {
-      connection.opener_certain ||= flow.opener_certain;
-      if (flow.client >= 0) connection.client = flow.client;
-      return;
-    }
-    if (connection === undefined) {
-      if (this.#connections.size >= this.limits.connections) {
-        if (!flow.connection) this.counters.connections_refused++;
-        return;
-      }
-      connection = {
-        id: this.#next_connection_id++,
-        key,
-        pair,
-        segment,
-        proto,
-        ethertype: flow.ethertype,
-        opener,
-        responder,
-        server_port,
-        app_proto: flow.app_proto,
-        recognised_by: flow.recognised_by,
-        opener_certain: flow.opener_certain,
-        client: flow.client,
-        total_flows: 0,
-        stored: false,
-        activities: [],
-        flows: 0,
-        packets_from_opener: 0,
-        packets_from_responder: 0,
-        bytes_from_opener: 0,
-        bytes_from_responder: 0,
-        first_ms: flow.first_ms,
-        last_ms: flow.last_ms,
-        first_frame: flow.first_frame,
-      };
-      this.#connections.set(key, connection);
-      this.#ports_of_pair.set(pair, (this.#ports_of_pair.get(pair) ?? 0) + 1);
-    }
-    if (flow.connection) {
-      this.#count(flow.connection, flow, -1);
-      if (flow.connection.total_flows <= 0) this.#leave(flow.connection, connection);
-    }
-    flow.connection = connection;
-    connection.opener = opener;
-    connection.responder = responder;
-    connection.opener_certain ||= flow.opener_certain;
-    if (flow.client >= 0) connection.client = flow.client;
-    connection.recognised_by ||= flow.recognised_by;
-    this.#count(connection, flow, 1);
-    widen(connection, flow.first_ms, flow.last_ms, flow.first_frame);
-  }
-
-  #count(connection: Connection, flow: Flow, sign: 1 | -1): void {
-    connection.total_flows += sign;
-    connection.flows += sign;
-    connection.packets_from_opener += sign * flow.packets_from_opener;
-    connection.packets_from_responder += sign * flow.packets_from_responder;
-    connection.bytes_from_opener += sign * flow.bytes_from_opener;
-    connection.bytes_from_responder += sign * flow.bytes_from_responder;
-    this.#dirty_connections.add(connection);
-  }
-
-  /** A row that no flow is left in: its activities go along, and where nothing of it was stored it makes room. */
-  #leave(connection: Connection, to: Connection): void {
-    for (const activity of connection.activities.splice(0)) {
-      const { app_proto, operation, from_opener, role, target, unit } = activity;
-      this.#activities.delete(activityKey(connection.id, app_proto, operation, from_opener, role, target, unit));
-      const key = activityKey(to.id, app_proto, operation, from_opener, role, target, unit);
-      activity.connection = to;
-      to.activities.push(activity);
-      // Where there is one like it already, both rows stay and the older one goes on counting.
-      if (!this.#activities.has(key)) this.#activities.set(key, activity);
-      this.#dirty_activities.add(activity);
-    }
-    if (connection.stored) return;
-    this.#connections.delete(connection.key);
-    this.#dirty_connections.delete(connection);
-    const ports = (this.#ports_of_pair.get(connection.pair) ?? 1) - 1;
-    if (ports > 0) this.#ports_of_pair.set(connection.pair, ports);
-    else this.#ports_of_pair.delete(connection.pair);
-  }
-
-  #record(
-    flow: Flow,
-    fact: ot_sensor.Activity.$Properties,
-    app_proto: string,
-    operation: string,
-    role: string,
-    at: Moment,
-    last_ms: number,
-  ): void {
-    const { connection } = flow;
-    if (!connection) return;
-    const from_opener = fact.from_opener ?? false;
-    const target = clean(fact.target ?? '', this.limits.text_length);
-    const unit = fact.unit ?? -1;
-    const key = activityKey(connection.id, app_proto, operation, from_opener, role, target, unit);
-    const target_first = fact.target_first ?? 0;
-    const target_last = fact.target_last ?? 0;
-    let activity = this.#activities.get(key);
-    if (!activity) {
-      if (
-        this.#activities.size >= this.limits.activities ||
-        connection.activities.length >= this.limits.activities_per_connection
-      ) {
-        this.counters.activities_refused++;
-        return;
-      }
-      const unit_name = fact.unit_name ?? '';
-      const first_ms = at.time_ms;
-      const first_frame = at.frame;
-      const id = this.#next_activity_id++;
-      activity = {
-        id, connection, app_proto, operation, from_opener, role, target, target_first, target_last, unit, unit_name, count: 0, first_ms,
-        last_ms, first_frame,
-      }; // biome-ignore format: one value
-      this.#activities.set(key, activity);
-      connection.activities.push(activity);
-    }
-    activity.count += fact.count ?? 0;
-    activity.target_first = Math.min(activity.target_first, target_first);
-    activity.target_last = Math.max(activity.target_last, target_last);
-    if (at.time_ms < activity.first_ms) {
-      activity.first_ms = at.time_ms;
-      activity.first_frame = at.frame;
-    }
-    if (last_ms > activity.last_ms) activity.last_ms = last_ms;
-    this.#dirty_activities.add(activity);
   }
 
   // -- Out and in ----------------------------------------------------------------------------------------------------------
@@ -1243,49 +1012,10 @@ export class Inventory {
     device.dirty_parts = false;
   }
 
-  #drainConnection(connection: Connection, changes: ChangeSet): void {
-    const { opener, responder } = connection;
-    this.#find(connection.segment, opener);
-    this.#find(connection.segment, responder);
-    changes.connections.push({
-      id: connection.id,
-      segment: connection.segment,
-      proto: connection.proto,
-      app_proto: connection.app_proto,
-      recognised_by: connection.recognised_by,
-      opener_device: deviceOf(opener)?.id ?? null,
-      opener_mac: opener.shown_mac,
-      opener_ip: opener.shown_ip,
-      responder_device: deviceOf(responder)?.id ?? null,
-      responder_mac: responder.shown_mac,
-      responder_ip: responder.shown_ip,
-      server_port: connection.server_port,
-      client: connection.client === 0 ? 'opener' : connection.client === 1 ? 'responder' : 'unknown',
-      opener_certain: connection.opener_certain,
-      ethertype: connection.ethertype,
-      flows: connection.flows,
-      packets_from_opener: connection.packets_from_opener,
-      packets_from_responder: connection.packets_from_responder,
-      bytes_from_opener: connection.bytes_from_opener,
-      bytes_from_responder: connection.bytes_from_responder,
-      first_ms: connection.first_ms,
-      last_ms: connection.last_ms,
-      first_frame: connection.first_frame,
-      capture_id: this.#capture_id,
-    });
-    connection.stored = true;
-    connection.flows = 0;
-    connection.packets_from_opener = 0;
-    connection.packets_from_responder = 0;
-    connection.bytes_from_opener = 0;
-    connection.bytes_from_responder = 0;
-  }
-
   /** Goes on from what the database holds. Only into an inventory that has taken nothing yet. */
   load(snapshot: Snapshot): void {
     this.#next_device_id = snapshot.next_device_id;
-    this.#next_connection_id = snapshot.next_connection_id;
-    this.#next_activity_id = snapshot.next_activity_id;
+    this.#conversations.load(snapshot);
     for (const row of snapshot.devices) {
       const device = blankDevice(row.id, row.first_ms, row.first_frame, row.capture_id);
       device.last_ms = row.last_ms;
@@ -1329,50 +1059,6 @@ export class Inventory {
       }
     }
     for (const { device_id, ...part } of snapshot.parts) this.#devices.get(device_id)?.parts.set(part.part, part);
-    const connections = new Map<number, Connection>();
-    for (const row of snapshot.connections) {
-      const end = (mac: string, ip: string): End => ({
-        mac,
-        ip,
-        port: 0,
-        shown_mac: mac,
-        shown_ip: ip,
-        face: null,
-        place: null,
-        seen: false,
-      });
-      const pair = `${row.segment}|${row.proto}|${row.ethertype}|${row.opener_ip || row.opener_mac}|${row.responder_ip || row.responder_mac}`;
-      const connection: Connection = {
-        ...row,
-        key: `${pair}|${row.server_port}|${row.app_proto}`,
-        pair,
-        opener: end(row.opener_mac, row.opener_ip),
-        responder: end(row.responder_mac, row.responder_ip),
-        client: row.client === 'opener' ? 0 : row.client === 'responder' ? 1 : -1,
-        total_flows: row.flows,
-        stored: true,
-        activities: [],
-        flows: 0,
-        packets_from_opener: 0,
-        packets_from_responder: 0,
-        bytes_from_opener: 0,
-        bytes_from_responder: 0,
-      };
-      connections.set(row.id, connection);
-      this.#connections.set(connection.key, connection);
-      this.#ports_of_pair.set(pair, (this.#ports_of_pair.get(pair) ?? 0) + 1);
-    }
-    for (const row of snapshot.activities) {
-      const connection = connections.get(row.connection_id);
-      if (!connection) continue;
-      const key = activityKey(connection.id, row.app_proto, row.operation, row.from_opener, row.role, row.target, row.unit);
-      const { connection_id, capture_id, ...rest } = row;
-      const target_first = row.target_first ?? 0;
-      const target_last = row.target_last ?? 0;
-      const activity = { ...rest, connection, target_first, target_last, count: 0 };
-      this.#activities.set(key, activity);
-      connection.activities.push(activity);
-    }
   }
 
   #loadAddress(device_id: number, segment: string, ip: string, record: Omit<AddressRecord, 'place'>): void {
@@ -1432,16 +1118,6 @@ function blankDevice(id: number, time_ms: number, frame: number, capture_id: num
   };
 }
 
-function newEnd(endpoint: ot_sensor.Endpoint.$Properties | null | undefined): End {
-  const shown_mac = anyMac(endpoint?.mac);
-  const shown_ip = anyIp(endpoint?.ip);
-  const mac = isStation(endpoint?.mac) ? shown_mac : '';
-  // What is sent to a group or broadcast MAC has no single host at its address.
-  const grouped = shown_mac !== '' && mac === '' && !isZero(endpoint?.mac);
-  const ip = !grouped && isHost(endpoint?.ip) ? shown_ip : '';
-  return { mac, ip, port: endpoint?.port ?? 0, shown_mac, shown_ip, face: null, place: null, seen: false };
-}
-
 /** An IPv4 address as text, in the one form an inventory has for it; '' where it is none. */
 function ipOf(text: string): string {
   if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return '';
@@ -1449,63 +1125,11 @@ function ipOf(text: string): string {
   return isHost(bytes) ? anyIp(bytes) : '';
 }
 
-const isZero = (mac: Uint8Array | null | undefined) => !mac || mac.every((byte) => byte === 0);
-
-/** Whose packets these are: the holder of the address, or the MAC's own device where it speaks for itself. */
-function deviceOf(end: End): Device | null {
-  const { face, place } = end;
-  if (!place) return end.ip === '' ? (face?.device ?? null) : null;
-  if (!face?.device || place.device === face.device) return place.device;
-  const claim = face.claims.get(place.ip);
-  return claim && !claim.transit ? face.device : place.device;
-}
-
 const recordKey = (place: Place, face: Face | null) => `${place.segment}|${place.ip}|${face?.mac ?? ''}`;
-
-function activityKey(
-  connection: number,
-  app_proto: string,
-  operation: string,
-  from_opener: boolean,
-  role: string,
-  target: string,
-  unit: number,
-): string {
-  return `${connection}|${app_proto}|${operation}|${from_opener ? 1 : 0}|${role}|${unit}|${target}`;
-}
-
-/** Protocols that carry others, from the outside in: what they carry names the conversation. */
-const CARRIERS: readonly string[] = ['', 'tls', 'tpkt', 'cotp'];
-
-function nameRank(app_proto: string): number {
-  const carrier = CARRIERS.indexOf(app_proto);
-  return carrier < 0 ? CARRIERS.length : carrier;
-}
-
-/** The flow speaks this protocol; whether that says more than was known. */
-function recognise(flow: Flow, app_proto: string, recognised_by: string): boolean {
-  if (recognised_by !== '') flow.recognised_by = recognised_by;
-  if (nameRank(app_proto) <= nameRank(flow.app_proto)) return false;
-  flow.app_proto = app_proto;
-  return true;
-}
 
 function strength(how: string): number {
   if (how === 'dhcp') return 2;
   return how === 'arp' ? 1 : 0;
-}
-
-function widen(
-  of: { first_ms: number; last_ms: number; first_frame: number },
-  first_ms: number,
-  last_ms: number,
-  frame: number,
-): void {
-  if (first_ms < of.first_ms) {
-    of.first_ms = first_ms;
-    of.first_frame = frame;
-  }
-  if (last_ms > of.last_ms) of.last_ms = last_ms;
 }
 
 /** The current address shown in lists: the newest, IPv4 before IPv6. */
