@@ -1,4 +1,5 @@
 import { CAPTURED, INTERFACE, OFFSET, type PacketRing, WIRE } from '../capture/batch.ts';
+import { verifyHeader, verifyTransport } from './checksum.ts';
 import { DecodeCounters } from './counters.ts';
 import { ethernet } from './ethernet.ts';
 import { Fragments, type FragmentsOptions } from './fragments.ts';
@@ -12,10 +13,12 @@ import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
 
 export interface DecoderOptions extends FragmentsOptions {
   /**
-   * `count` verifies the checksums of IPv4 headers, TCP and UDP and counts the wrong ones (`ipv4_checksum_error`,
-   * `transport_checksum_error`); no packet is refused for one, since packets captured on the machine that sends them have none yet.
+   * Which checksums `count` verifies; wrong ones are counted (`ipv4_checksum_error`, `transport_checksum_error`), and no packet is refused for
+   * one, since packets captured on the machine that sends them have none yet. `header`, the default: those of IPv4 headers; `all`:
+   * of TCP and UDP as well. Only the shard that owns a packet pays: 10 ns for
+   * a header, 35 ns more for a segment of 40 bytes, where decoding takes 50.
    */
-  verify_checksums?: 'off' | 'count';
+  verify_checksums?: 'off' | 'header' | 'all';
   /** How long after a frame its copy from the other network (HSR, PRP) is still a copy. IEC 62439-3 names 400 ms. */
   duplicate_lifetime_ms?: number;
 }
@@ -28,7 +31,8 @@ export interface DecoderOptions extends FragmentsOptions {
  */
 export class Decoder {
   readonly ring: PacketRing;
-  readonly verify_checksums: boolean;
+  private readonly verify_header: boolean;
+  private readonly verify_transport: boolean;
   readonly fragments: Fragments;
   readonly redundancy: Redundancy;
   /** What `count` has counted: this shard's part of the packets. Add up over the shards. */
@@ -42,7 +46,8 @@ export class Decoder {
 
   constructor(ring: PacketRing, options: DecoderOptions = {}) {
     this.ring = ring;
-    this.verify_checksums = options.verify_checksums === 'count';
+    this.verify_header = options.verify_checksums !== 'off';
+    this.verify_transport = options.verify_checksums === 'all';
     this.fragments = new Fragments(options);
     this.redundancy = new Redundancy(ring, options.duplicate_lifetime_ms);
   }
@@ -122,6 +127,8 @@ export class Decoder {
 
   /** Counts a packet as decoded: to be called by the shard that owns it, before the next `decode`. */
   count(packet: Packet, decoded: DecodedCode): void {
+    if (this.verify_header) verifyHeader(packet);
+    if (this.verify_transport && decoded === Decoded.ok) verifyTransport(packet);
     this.counters.count(packet, decoded);
   }
 
@@ -157,5 +164,3 @@ export class Decoder {
     }
   }
 }
-
-export { Decoded };

@@ -169,10 +169,16 @@ describe('checksums', () => {
   const sum = (at: number, value: number) =>
     bytes(good.subarray(0, at), (value >> 8) & 0xff, value & 0xff, good.subarray(at + 2));
 
-  it('are not looked at unless asked for', () => {
-    const bench = new DecodeBench();
+  it.each([
+    ['off', undefined],
+    ['header', 1],
+    [undefined, 1],
+  ] as const)('are looked at as far as asked for: %s', (verify_checksums, header) => {
+    const bench = new DecodeBench({ verify_checksums });
     expect(bench.count(ethernet(0x0800, sum(10, 0)))).toBe(Decoded.ok);
-    expect(bench.decoder.counters.toRecord().ipv4_checksum_error).toBeUndefined();
+    expect(bench.count(ethernet(0x0800, sum(36, 0)))).toBe(Decoded.ok);
+    const { ipv4_checksum_error, transport_checksum_error } = bench.decoder.counters.toRecord();
+    expect([ipv4_checksum_error, transport_checksum_error]).toEqual([header, undefined]);
   });
 
   it.each([
@@ -180,14 +186,14 @@ describe('checksums', () => {
     ['a wrong header', sum(10, 0x66ce), 1, undefined],
     ['a wrong segment', sum(36, 0xf993), undefined, 1],
   ])('are counted: %s', (_, packet, header, segment) => {
-    const bench = new DecodeBench({ verify_checksums: 'count' });
+    const bench = new DecodeBench({ verify_checksums: 'all' });
     expect(bench.count(ethernet(0x0800, packet))).toBe(Decoded.ok);
     const { ipv4_checksum_error, transport_checksum_error } = bench.decoder.counters.toRecord();
     expect([ipv4_checksum_error, transport_checksum_error]).toEqual([header, segment]);
   });
 
   it('of 0 are none in UDP over IPv4, and wrong over IPv6', () => {
-    const bench = new DecodeBench({ verify_checksums: 'count' });
+    const bench = new DecodeBench({ verify_checksums: 'all' });
     bench.count(ethernet(0x0800, ipv4(udp(MODBUS), { protocol: 17 })));
     expect(bench.decoder.counters.toRecord().transport_checksum_error).toBeUndefined();
     bench.count(ethernet(0x86dd, ipv6(17, udp(MODBUS))));

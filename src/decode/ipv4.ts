@@ -1,4 +1,3 @@
-import { sumWords } from './checksum.ts';
 import type { Decoder } from './decode.ts';
 import { ipTransport } from './ip.ts';
 import { clearTransport, malformed } from './layer.ts';
@@ -37,7 +36,6 @@ export function ipv4(decoder: Decoder, packet: Packet, at: number, end: number, 
   destination[1] = 0;
   destination[2] = 0xffff;
   destination[3] = (bytes[at + 16] << 24) | (bytes[at + 17] << 16) | (bytes[at + 18] << 8) | bytes[at + 19];
-  if (decoder.verify_checksums && sumWords(bytes, at, at + header, 0) !== 0xffff) packet.layers |= 1 << Layer.ipv4_checksum_error;
   const protocol = bytes[at + 9];
   // More fragments, or not the first.
   if (((bytes[at + 6] & 0x3f) | bytes[at + 7]) !== 0) return fragment(decoder, packet, protocol, at, header, end, wire);

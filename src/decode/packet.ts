@@ -30,46 +30,45 @@ export const MAX_VLANS = 8;
 export const MAX_TUNNELS = 8;
 
 /**
- * What a packet may contain, in the order of the bits of `packet.layers` (bit n is the n-th name) and of the counters.
- * The last one is no layer: it is what `malformed_layer` says of tags and tunnels nested too deep.
+ * What a packet may contain: numbers of the bits of `packet.layers` (`1 << Layer.vlan`) and of the counters. The last one is no layer: it is
+ * what `malformed_layer` says of tags and tunnels nested too deep.
  */
-export const LAYER_NAMES = [
-  'ethernet',
-  'cooked',
-  'loopback',
-  'raw_ip',
-  'llc',
-  'vlan',
-  'mpls',
-  'pppoe',
-  'vntag',
-  'hsr',
-  'prp',
-  'arp',
-  'other_ethertype',
-  'ipv4',
-  'ipv6',
-  'ipv6_extension',
-  'fragment',
-  'tcp',
-  'udp',
-  'icmp',
-  'igmp',
-  'other_transport',
-  'gre',
-  'erspan',
-  'vxlan',
-  'geneve',
-  'ip_in_ip',
-  'ethernet_in_ethernet',
-  'ipv4_checksum_error',
-  'transport_checksum_error',
-  'nesting',
-] as const;
-export type LayerName = (typeof LAYER_NAMES)[number];
-
-/** Numbers of the layers: `packet.layers & (1 << Layer.vlan)`. */
-export const Layer = Object.fromEntries(LAYER_NAMES.map((name, bit) => [name, bit])) as Readonly<Record<LayerName, number>>;
+export const Layer = {
+  ethernet: 0,
+  cooked: 1,
+  loopback: 2,
+  raw_ip: 3,
+  llc: 4,
+  vlan: 5,
+  mpls: 6,
+  pppoe: 7,
+  vntag: 8,
+  hsr: 9,
+  prp: 10,
+  arp: 11,
+  other_ethertype: 12,
+  ipv4: 13,
+  ipv6: 14,
+  ipv6_extension: 15,
+  fragment: 16,
+  tcp: 17,
+  udp: 18,
+  icmp: 19,
+  igmp: 20,
+  other_transport: 21,
+  gre: 22,
+  erspan: 23,
+  vxlan: 24,
+  geneve: 25,
+  ip_in_ip: 26,
+  ethernet_in_ethernet: 27,
+  ipv4_checksum_error: 28,
+  transport_checksum_error: 29,
+  nesting: 30,
+} as const;
+export type LayerName = keyof typeof Layer;
+/** In the order of their numbers. */
+export const LAYER_NAMES = Object.keys(Layer) as LayerName[];
 
 /**
  * One packet, decoded: where each layer starts. Reused for every packet; offsets are into `bytes`, -1 where the layer is absent.

@@ -1,4 +1,3 @@
-import { verifyTransport } from './checksum.ts';
 import type { Decoder } from './decode.ts';
 import { malformed } from './layer.ts';
 import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
@@ -34,6 +33,5 @@ export function tcp(decoder: Decoder, packet: Packet, at: number, end: number, w
   packet.payload = Math.min(data, end);
   packet.payload_end = end;
   packet.payload_missing = wire - Math.max(data, end);
-  if (decoder.verify_checksums) verifyTransport(packet, at, end, wire, 16, 6);
   return Decoded.ok;
 }

@@ -135,7 +135,7 @@ function differences(packet: Packet, decoded: number, theirs: Record<Field, stri
   return found;
 }
 
-async function compareFile(path: string): Promise<{ frames: number; found: string[]; malformed: number[] }> {
+async function compareFile(path: string): Promise<{ missed: number; found: string[]; malformed: number[] }> {
   const theirs = framesOfTshark(path);
   const ring = new PacketRing();
   const writer = new BatchWriter(ring);
@@ -164,13 +164,14 @@ async function compareFile(path: string): Promise<{ frames: number; found: strin
   } finally {
     source.close();
   }
-  return { frames, found, malformed };
+  return { missed: theirs.size - frames, found, malformed };
 }
 
 describe.skipIf(!tshark || files.length === 0)('tshark says the same', () => {
   it.each(files)('%s', { timeout: 60_000 }, async (file) => {
-    const { found, malformed } = await compareFile(join(CAPTURES, file));
+    const { missed, found, malformed } = await compareFile(join(CAPTURES, file));
     expect(found.slice(0, 8)).toEqual([]);
+    expect(missed).toBe(0);
     expect(malformed).toEqual(MALFORMED[file] ?? []);
   });
 });

@@ -1,4 +1,3 @@
-import { verifyTransport } from './checksum.ts';
 import type { Decoder } from './decode.ts';
 import { GENEVE_PORT, geneve, isGeneve } from './geneve.ts';
 import { malformed } from './layer.ts';
@@ -27,7 +26,6 @@ export function udp(decoder: Decoder, packet: Packet, at: number, end: number, w
   packet.payload = at + HEADER;
   packet.payload_end = end;
   packet.payload_missing = wire - end;
-  if (decoder.verify_checksums) verifyTransport(packet, at, end, wire, 6, 17);
   const port = packet.destination_port;
   if (port === VXLAN_PORT || port === VXLAN_GPE_PORT) {
     const next = vxlanPayload(packet, at + HEADER, end);
