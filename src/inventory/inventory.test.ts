@@ -558,6 +558,23 @@ describe('properties', () => {
     );
   });
 
+  test('replayed again after a restart, the same capture adds no device, part, connection or activity', () => {
+    fc.assert(
+      fc.property(anyFacts, (facts) => {
+        const first = new Inventory();
+        for (const fact of facts) first.take(fact);
+        const before = new Stored().drain(first);
+        const second = new Inventory();
+        second.load(before.snapshot());
+        for (const fact of facts) second.take(fact);
+        const { events } = second.drain();
+        expect(events.filter((event) => event.kind === 'device_detected')).toEqual([]);
+        expect(second.device_count).toBeLessThanOrEqual(first.device_count);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
   test('a flood stays within the limits and is counted', () => {
     const limits = { devices: 100, devices_without_mac: 50, connections: 50, activities: 50, flows: 20, events: 200 };
     const inventory = new Inventory({ limits });

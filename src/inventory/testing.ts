@@ -1,5 +1,6 @@
 import type { ot_sensor } from '../proto/facts.js';
 import { emptyChangeSet } from '../store/change-set.ts';
+import type { Snapshot } from '../store/queries.ts';
 import type { Inventory } from './inventory.ts';
 
 /** Facts for tests, in words: endpoints as `mac/ip:port`, each part may be missing. */
@@ -144,6 +145,23 @@ export class Stored {
     }
     this.events.push(...changes.events);
     return this;
+  }
+
+  /** As the store would give it back at the next start. */
+  snapshot(): Snapshot {
+    const next = (ids: Iterable<number>) => Math.max(0, ...ids) + 1;
+    return structuredClone({
+      next_device_id: next(this.devices.keys()),
+      next_connection_id: next(this.connections.keys()),
+      next_activity_id: next(this.activities.keys()),
+      devices: [...this.devices.values()],
+      interfaces: [...this.interfaces.values()],
+      addresses: [...this.addresses.values()],
+      attributes: [...this.attributes.values()],
+      parts: [...this.parts.values()],
+      connections: [...this.connections.values()],
+      activities: [...this.activities.values()],
+    });
   }
 
   /** Each device as `mac/mac ip ip type`, current addresses in order: what it is, without its id. */
