@@ -286,6 +286,8 @@ function readTpdu(r: Reader, row: CotpRow, conversation: CotpConversation): bool
   row.tpdu = type;
   const { tpdu_size } = conversation.state;
   if (tpdu_size > 0 && r.end - start > tpdu_size) conversation.anomaly(row, 'larger_than_negotiated');
+  // A header that claims more than there is breaks the standard, even where its parameters end before.
+  if (li - 1 > r.remaining) r.truncated = true;
   const outer = r.enter(li - 1);
   switch (type) {
     case TPDU.connection_request:

@@ -7,13 +7,15 @@ import { readDateAndTime } from './time.ts';
 
 type AlarmRow = RowOf<typeof Alarm.fields>;
 
-/** Indications that a CPU pushes begin with the time; jobs on alarms do not. */
+/** Indications that a CPU pushes begin with the time, but for (un)locking; jobs on alarms do not. */
 const hasTime = (subfunction: number, kind: number): boolean =>
   kind !== MESSAGE.request &&
   kind !== MESSAGE.response &&
   subfunction !== CPU.alarm_acknowledge &&
   subfunction !== CPU.alarm_8_lock &&
-  subfunction !== CPU.alarm_8_unlock;
+  subfunction !== CPU.alarm_8_unlock &&
+  subfunction !== CPU.alarm_lock_indication &&
+  subfunction !== CPU.alarm_unlock_indication;
 
 /** Alarm messages and jobs on them: time, function identifier, objects. A row an object. */
 export function readAlarm(
@@ -26,9 +28,13 @@ export function readAlarm(
 ): void {
   let row = newAlarm(r, emit, operation);
   if (hasTime(subfunction, kind)) {
+    // SCAN has two bytes before and behind its time that are not known.
+    const isScan = subfunction === CPU.scan_indication;
+    if (isScan) r.skip(2);
     const coming = readDateAndTime(r);
     if (Number.isNaN(coming)) conversation.anomaly(row, 'invalid_time');
     else if (coming !== 0) row.coming = coming;
+    if (isScan) r.skip(2);
   }
   row.function_identifier = r.u8();
   const count = r.u8();
@@ -88,14 +94,16 @@ const BY_EVENT = 3;
 function readStates(syntax: number, r: Reader, row: AlarmRow): void {
   switch (syntax) {
     case SYNTAX.alarm_indication:
+    case SYNTAX.notify_indication:
       row.event_state = r.u8();
       row.state = r.u8();
       row.acknowledged_going = r.u8();
       row.acknowledged_coming = r.u8();
-      return;
-    case SYNTAX.notify_indication:
-      row.event_state = r.u8();
-      row.state = r.u8();
+      if (syntax === SYNTAX.notify_indication && r.remaining >= 3) {
+        row.event_going = r.u8();
+        row.event_coming = r.u8();
+        row.event_last_changed = r.u8();
+      }
       return;
     case SYNTAX.alarm_acknowledge:
       row.acknowledged_going = r.u8();

@@ -1,5 +1,5 @@
 import { type Emit, Operation, type OperationCode, type Reader, type RowOf } from '../../src/dissect/index.ts';
-import { AREA, AREA_LETTERS, DATA_TYPE, NCK_AREA_NAMES, SYMBOLIC_DATA_BLOCK, SYNTAX, TYPE } from './names.ts';
+import { AREA, AREA_LETTERS, BLOCK_NAMES, DATA_TYPE, NCK_AREA_NAMES, SYMBOLIC_DATA_BLOCK, SYNTAX, TYPE } from './names.ts';
 import { Item, type S7comm } from './records.ts';
 import { type ItemRing, KEPT, type S7Conversation } from './state.ts';
 
@@ -29,7 +29,7 @@ export function targetName(space: number): string {
     case DRIVE_SPACE:
       return 'drive parameters';
     case BLOCK_SPACE:
-      return `blocks ${number.toString(16).padStart(2, '0')}`;
+      return `blocks ${BLOCK_NAMES[number] ?? number.toString(16).padStart(2, '0')}`;
   }
   const letters = AREA_LETTERS[kind] ?? `area ${kind}`;
   return kind === AREA.data_block || kind === AREA.instance_data_block ? `${letters} ${number}` : letters;
@@ -69,6 +69,10 @@ const isCounted = (area: number): boolean =>
 /** What the address covers: bytes, or numbers of timers and counters. */
 function setAnyTarget(row: ItemRow, element: number, length: number, db: number, area: number, address: number): void {
   const space = areaSpace(area, db);
+  if (area === AREA.data_record) {
+    row.target(space, db, db);
+    return;
+  }
   const count = length > 0 ? length : 1;
   if (isCounted(area)) {
     row.target(space, address, address + count - 1);
@@ -87,9 +91,18 @@ function readAny(r: Reader, row: ItemRow, ring: ItemRing | null): void {
   const area = r.u8();
   const address = r.u24();
   row.element = element;
+  row.area = area;
+  if (area === AREA.data_record) {
+    // A data record of a module: number and diagnostic address stand where others have block and place.
+    row.record_length = length;
+    row.record_number = db;
+    row.record_address = address;
+    setAnyTarget(row, element, length, db, area, address);
+    ring?.push(SYNTAX.s7any, element, length, db, area, address);
+    return;
+  }
   row.length = length;
   row.db = db;
-  row.area = area;
   row.address = address;
   if (isCounted(area)) row.number = address & 0xffff;
   else {
@@ -213,6 +226,10 @@ export function readAddress(
       break;
     case SYNTAX.symbolic_1200:
       readSymbolic(r, row, ring);
+      break;
+    case SYNTAX.pbc_r_id:
+      r.skip(1);
+      row.r_id = r.u32();
       break;
     case SYNTAX.db_read:
       ring?.push(syntax, 0, 0, 0, 0, 0);

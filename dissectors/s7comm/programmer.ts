@@ -98,14 +98,17 @@ type ItemRow = Parameters<typeof tableTarget>[0];
 
 function readTableAddress(r: Reader, item: ItemRow): void {
   const area = r.u8();
-  const count = r.u8();
+  const countOrBit = r.u8();
   const db = r.u16();
   const start = r.u16();
   item.table_area = area;
-  item.table_count = count;
+  // A single bit has its place where the others have their number.
+  const isBit = (area & 0x0f) === 0;
+  if (isBit) item.table_bit = countOrBit;
+  else item.table_count = countOrBit;
   item.table_db = db;
   item.table_start = start;
-  tableTarget(item, area, count, db, start);
+  tableTarget(item, area, isBit ? 1 : countOrBit, db, start);
 }
 
 function readResults(r: Reader, row: S7Row, count: number, emit: Emit, conversation: S7Conversation): void {

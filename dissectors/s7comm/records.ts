@@ -88,7 +88,6 @@ export const S7comm = record('s7comm', 'One S7 protocol data unit', {
   test_job: u8('s7comm.tis.job.function', 'kind of the job referred to', { names: names.TEST_NAMES }),
   test_job_reference: u8('s7comm.tis.job.response_seq_num', 'sequence number of the job referred to'),
   test_data: bytes(null, 'data of a test function that is not variables'),
-  r_id: u32('s7comm.pbc.req.bsend.r_id', 'R_ID that pairs BSEND with BRECV'),
   unread_data: bytes(null, 'data that has no reading'),
 });
 
@@ -107,6 +106,11 @@ export const Item = record('s7comm_item', 'One variable of a PDU', {
   bit_address: u8('s7comm.param.item.address.bit', 'bit in the byte'),
   number: u24('s7comm.param.item.address.number', 'timer or counter'),
   area_count: u8('s7comm.param.item.dbread.numareas', 'DBREAD: areas in this address; each has a row of its own'),
+  record_length: u16('s7comm.readrec.mlen', 'data record: most bytes to read', { unit: 'bytes' }),
+  record_number: u16('s7comm.readrec.index', 'data record: number'),
+  record_address: u24('s7comm.readrec.id', 'data record: diagnostic address of the module'),
+  r_id: u32('s7comm.pbc.req.bsend.r_id', 'R_ID that pairs BSEND with BRECV'),
+  sent_length: u16('s7comm.pbc.req.bsend.len', 'BSEND: bytes sent', { unit: 'bytes' }),
   db_read_length: u8('s7comm.param.item.dbread.length', 'DBREAD: bytes', { unit: 'bytes' }),
   db_read_db: u16('s7comm.param.item.dbread.db', 'DBREAD: data block'),
   db_read_start: u16('s7comm.param.item.dbread.startaddress', 'DBREAD: first byte'),
@@ -142,6 +146,8 @@ export const Item = record('s7comm_item', 'One variable of a PDU', {
   return_code: u8('s7comm.data.returncode', 'result', { names: names.RETURN_CODE_NAMES }),
   transport_size: u8('s7comm.data.transportsize', 'kind of data', { names: names.DATA_TYPE_NAMES }),
   data_length: u16('s7comm.data.length', 'data of this item', { unit: 'bytes' }),
+  status_length: u8('s7comm.readrec.statuslen', 'data record: status bytes', { unit: 'bytes' }),
+  record_size: u16('s7comm.readrec.len', 'data record: bytes read', { unit: 'bytes' }),
   data: bytes('s7comm.resp.data', 'the bytes read or written'),
   values: list(f64(null, 'the bytes as numbers of the type that was asked for')),
 });
@@ -266,6 +272,9 @@ export const Alarm = record('s7comm_alarm', 'One alarm', {
   state: u8('s7comm.alarm.state', 'signals that changed'),
   acknowledged_going: u8('s7comm.alarm.ack_state.going', 'signals whose going was acknowledged'),
   acknowledged_coming: u8('s7comm.alarm.ack_state.coming', 'signals whose coming was acknowledged'),
+  event_going: u8('s7comm.alarm.event.going', 'signals that went'),
+  event_coming: u8('s7comm.alarm.event.coming', 'signals that came'),
+  event_last_changed: u8('s7comm.alarm.event.lastchanged', 'signals that changed last'),
 });
 
 export const RECORDS = [S7comm, Item, Block, Argument, Szl, SzlRecord, Alarm];

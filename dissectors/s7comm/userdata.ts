@@ -2,7 +2,7 @@ import { type Emit, Operation, type OperationCode, type Reader, Role } from '../
 import { readAlarm, readAlarmQueryAnswer } from './alarms.ts';
 import { readBlockCounts, readBlockInfo, readBlockInfoRequest, readBlockList, readKind } from './blocks.ts';
 import { elementOf, itemOperation, readAddress, readData, type S7Row } from './items.ts';
-import { BLOCK, CPU, CYCLIC, GROUP, MESSAGE, NC, SECURITY, SERVICE_NAMES, TIME } from './names.ts';
+import { BLOCK, CPU, CYCLIC, GROUP, MESSAGE, NC, SECURITY, SERVICE_NAMES, SYNTAX, TIME } from './names.ts';
 import { readTest, testOperation } from './programmer.ts';
 import { Item, Szl } from './records.ts';
 import { JOB, type S7Conversation } from './state.ts';
@@ -181,7 +181,7 @@ function readMessage(r: Reader, row: S7Row, emit: Emit, conversation: S7Conversa
       readClock(r, row, conversation);
       return;
     case GROUP.pbc:
-      readBlockSend(r, row);
+      readBlockSend(r, row, emit, conversation);
       return;
   }
   row.unread_data = r.rest();
@@ -314,6 +314,10 @@ function readCyclic(r: Reader, row: S7Row, emit: Emit, conversation: S7Conversat
     row.job_id = r.u8();
     return;
   }
+  if (subfunction === CYCLIC.read_record) {
+    readDataRecords(r, row, emit, conversation);
+    return;
+  }
   if (subfunction !== CYCLIC.transfer && subfunction !== CYCLIC.change_driven && subfunction !== CYCLIC.change_driven_modify) {
     row.unread_data = r.rest();
     return;
@@ -354,13 +358,46 @@ function readResults(r: Reader, row: S7Row, count: number, emit: Emit, conversat
   if (index < count) conversation.anomaly(row, 'item_count_mismatch');
 }
 
-/** BSEND: how the pieces are ordered is not known beyond the R_ID that pairs sender and receiver. */
-function readBlockSend(r: Reader, row: S7Row): void {
-  if (r.peekU8(0) !== 0x12 || r.peekU8(2) !== 0x13 || r.remaining < 8) {
+/** BSEND: the R_ID in an address of its own, length, bytes. */
+function readBlockSend(r: Reader, row: S7Row, emit: Emit, conversation: S7Conversation): void {
+  if (r.peekU8(0) !== 0x12 || r.peekU8(2) !== SYNTAX.pbc_r_id) {
     row.unread_data = r.rest();
     return;
   }
-  r.skip(4);
-  row.r_id = r.u32();
-  if (r.remaining > 0) row.unread_data = r.rest();
+  const item = readAddress(r, 0, emit, message.operation, null, conversation);
+  if (r.remaining < 2) return;
+  const size = r.u16();
+  item.sent_length = size;
+  item.data = r.span(Math.min(size, r.remaining));
+}
+
+/** Read data record: a reserved byte, count, addresses; answered by results, each with a status and the record. */
+function readDataRecords(r: Reader, row: S7Row, emit: Emit, conversation: S7Conversation): void {
+  r.skip(1);
+  const count = r.u8();
+  row.item_count = count;
+  let index = 0;
+  if (message.kind === MESSAGE.request) {
+    for (; index < count && r.remaining >= 3; index++) readAddress(r, index, emit, message.operation, null, conversation);
+  } else {
+    for (; index < count && r.remaining >= 4; index++) readDataRecord(r, index, emit);
+  }
+  if (index < count) conversation.anomaly(row, 'item_count_mismatch');
+}
+
+function readDataRecord(r: Reader, index: number, emit: Emit): void {
+  const item = emit(Item);
+  item.bytes = r.bytes;
+  item.item_index = index;
+  item.return_code = r.u8();
+  item.transport_size = r.u8();
+  item.operation = itemOperation(item, message.operation);
+  const status = r.u8();
+  item.status_length = status;
+  // Status and its length together are even.
+  r.skip(status + (status % 2 === 0 ? 1 : 0));
+  if (r.remaining < 2) return;
+  const size = r.u16();
+  item.record_size = size;
+  item.data = r.span(size);
 }
