@@ -2,8 +2,9 @@ import { malformed } from './layer.ts';
 import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
 
 /**
- * ARP and RARP (RFC 826, RFC 903): hardware type 2, protocol type 2, lengths 1 + 1, operation 2, sender's hardware and protocol address,
- * target's. For Ethernet and IPv4 the protocol addresses go to `source` and `destination`; the message is `link_payload`.
+ * ARP and RARP (RFC 826, RFC 903): hardware type 2, protocol type 2, lengths 1 + 1, operation 2, sender's hardware and protocol
+ * address, target's. For Ethernet and IPv4 the protocol addresses go to `source` and `destination`; the message is
+ * `link_payload`.
  */
 export function arp(packet: Packet, at: number, end: number): DecodedCode {
   packet.layers |= 1 << Layer.arp;

@@ -41,8 +41,8 @@ export function verifyHeader(packet: Packet): void {
 }
 
 /**
- * Notes a wrong checksum of TCP or UDP in `packet.layers`: over the pseudo header (RFC 9293 3.1, RFC 8200 8.1) and the segment. A segment
- * that is not wholly captured cannot be checked; a UDP checksum of 0 over IPv4 is none (RFC 768).
+ * Notes a wrong checksum of TCP or UDP in `packet.layers`: over the pseudo header (RFC 9293 3.1, RFC 8200 8.1) and the segment. A
+ * segment that is not wholly captured cannot be checked; a UDP checksum of 0 over IPv4 is none (RFC 768).
  */
 export function verifyTransport(packet: Packet): void {
   const { ip_protocol, ip_version, bytes, transport_offset, payload, payload_end } = packet;

@@ -12,9 +12,9 @@ const MALFORMED_PACKETS = PACKETS + 6;
 const TUNNELED = PACKETS + 7;
 
 /**
- * Names of the values of `DecodeCounters`: packets by layer they contain (outer ones too), packets malformed in that layer, and in all:
- * packets, their bytes on the wire, those of which not all was captured, fragments of datagrams not yet complete, packets that
- * completed one, redundant copies, malformed ones, and packets in tunnels.
+ * Names of the values of `DecodeCounters`: packets by layer they contain (outer ones too), packets malformed in that layer, and
+ * in all: packets, their bytes on the wire, those of which not all was captured, fragments of datagrams not yet complete, packets
+ * that completed one, redundant copies, malformed ones, and packets in tunnels.
  */
 export const DECODE_COUNTER_NAMES: readonly string[] = [
   ...LAYER_NAMES,

@@ -13,10 +13,10 @@ import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
 
 export interface DecoderOptions extends FragmentsOptions {
   /**
-   * Which checksums `count` verifies; wrong ones are counted (`ipv4_checksum_error`, `transport_checksum_error`), and no packet is refused for
-   * one, since packets captured on the machine that sends them have none yet. `header`, the default: those of IPv4 headers; `all`:
-   * of TCP and UDP as well. Only the shard that owns a packet pays: 10 ns for
-   * a header, 35 ns more for a segment of 40 bytes, where decoding takes 50.
+   * Which checksums `count` verifies; wrong ones are counted (`ipv4_checksum_error`, `transport_checksum_error`), and no packet
+   * is refused for one, since packets captured on the machine that sends them have none yet. `header`, the default: those of IPv4
+   * headers; `all`: of TCP and UDP as well. Only the shard that owns a packet pays: 10 ns for a header, 35 ns more for a segment
+   * of 40 bytes, where decoding takes 50.
    */
   verify_checksums?: 'off' | 'header' | 'all';
   /** How long after a frame its copy from the other network (HSR, PRP) is still a copy. IEC 62439-3 names 400 ms. */
@@ -24,8 +24,8 @@ export interface DecoderOptions extends FragmentsOptions {
 }
 
 /**
- * From link type to transport. Every shard decodes every packet in order, since only then it knows which are its own: state (fragments,
- * redundant copies) is so the same in all shards, and what a shard owns it counts afterwards with `count`.
+ * From link type to transport. Every shard decodes every packet in order, since only then it knows which are its own: state
+ * (fragments, redundant copies) is so the same in all shards, and what a shard owns it counts afterwards with `count`.
  *
  * Needs memory for the options' number of datagrams (64 KiB each) and nothing per packet.
  */
@@ -60,8 +60,8 @@ export class Decoder {
   }
 
   /**
-   * Decodes `frame`, which the ring must hold, into `packet`, all of whose fields are set. Frames must come in order, each once. What
-   * `packet` points at stays valid until the next call. Never throws, never reads beyond the captured bytes.
+   * Decodes `frame`, which the ring must hold, into `packet`, all of whose fields are set. Frames must come in order, each once.
+   * What `packet` points at stays valid until the next call. Never throws, never reads beyond the captured bytes.
    */
   decode(frame: number, packet: Packet): DecodedCode {
     const { ring } = this;

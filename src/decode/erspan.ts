@@ -5,8 +5,9 @@ import { enterTunnel, malformed } from './layer.ts';
 import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
 import { addVlan } from './vlan.ts';
 
-// Mirrored frames over GRE, as the IETF draft draft-foschiano-erspan describes them. Both headers begin with version 4 bits,
-// VLAN identifier 12, class of service 3, 2 bits that say how the frame was tagged (type II) or damaged (type III), truncated 1, session 10.
+// Mirrored frames over GRE, as the IETF draft draft-foschiano-erspan describes them. Both headers begin with version 4 bits, VLAN
+// identifier 12, class of service 3, 2 bits that say how the frame was tagged (type II) or damaged (type III), truncated 1,
+// session 10.
 
 /** Type II: 4 bytes as above, then reserved 12 bits, index 20. */
 export function erspan2(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
@@ -15,7 +16,10 @@ export function erspan2(decoder: Decoder, packet: Packet, at: number, end: numbe
   return mirrored(decoder, packet, at, at + 8, end, wire);
 }
 
-/** Type III: 4 bytes as above, time stamp 4, security group 2, P 1 bit, frame type 5, hardware 6, D 1, granularity 2, O 1; with O 8 bytes more. */
+/**
+ * Type III: 4 bytes as above, time stamp 4, security group 2, P 1 bit, frame type 5, hardware 6, D 1, granularity 2, O 1; with O
+ * 8 bytes more.
+ */
 export function erspan3(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   packet.layers |= 1 << Layer.erspan;
   const { bytes } = packet;

@@ -98,10 +98,10 @@ export function etherType(decoder: Decoder, packet: Packet, type: number, at: nu
 }
 
 /**
- * IEEE 802.3 with LLC (IEEE 802.2) and perhaps SNAP: DSAP 1, SSAP 1, control 1 or 2; SNAP: OUI 3, protocol 2. `length` counts from `at`; one
- * that holds no LLC (0 from some drivers, vendors' protocols that put a type there) means the whole frame. SNAP with the OUI of
- * encapsulated Ethernet (RFC 1042) or of a bridge tunnel (IEEE 802.1H) carries an EtherType; any other LLC frame is left whole in
- * `link_payload`, with EtherType 0.
+ * IEEE 802.3 with LLC (IEEE 802.2) and perhaps SNAP: DSAP 1, SSAP 1, control 1 or 2; SNAP: OUI 3, protocol 2. `length` counts
+ * from `at`; one that holds no LLC (0 from some drivers, vendors' protocols that put a type there) means the whole frame. SNAP
+ * with the OUI of encapsulated Ethernet (RFC 1042) or of a bridge tunnel (IEEE 802.1H) carries an EtherType; any other LLC frame
+ * is left whole in `link_payload`, with EtherType 0.
  */
 function llc(decoder: Decoder, packet: Packet, length: number, at: number, end: number, wire: number): DecodedCode {
   packet.layers |= 1 << Layer.llc;

@@ -28,20 +28,27 @@ export interface FragmentsOptions {
 }
 
 /**
- * Reassembly of IPv4 (RFC 791 3.2, RFC 815) and IPv6 (RFC 8200 4.5) datagrams. A datagram is known by addresses, identification, protocol
- * (IPv4) and VLAN.
+ * Reassembly of IPv4 (RFC 791 3.2, RFC 815) and IPv6 (RFC 8200 4.5) datagrams. A datagram is known by addresses, identification,
+ * protocol (IPv4) and VLAN.
  *
- * Policy where fragments overlap: IPv4, the bytes that came first stay, in units of 8 bytes; IPv6, the datagram is dropped with all that still
- * comes of it (RFC 5722), but for an exact repetition of a fragment. Either way a datagram is dropped whose fragments disagree about
- * where it ends or that would be longer than 65,535 bytes ("ping of death"). A fragment that was not captured whole is dropped.
+ * Policy where fragments overlap: IPv4, the bytes that came first stay, in units of 8 bytes; IPv6, the datagram is dropped with
+ * all that still comes of it (RFC 5722), but for an exact repetition of a fragment. Either way a datagram is dropped whose
+ * fragments disagree about where it ends or that would be longer than 65,535 bytes ("ping of death"). A fragment that was not
+ * captured whole is dropped.
  */
 export class Fragments {
-  /** The memory of all datagrams; what `add` completed lies at `start`, its IP header (of the first fragment, as it was) before it. */
+  /**
+   * The memory of all datagrams; what `add` completed lies at `start`, its IP header (of the first fragment, as it was) before
+   * it.
+   */
   readonly bytes: Uint8Array;
   start = 0;
   /** What the completed datagram carries: of IPv6 the first fragment says it. */
   protocol = 0;
-  /** Frame numbers of the fragments of the datagram completed last, in the order of their coming, the first `frame_count` of the array. */
+  /**
+   * Frame numbers of the fragments of the datagram completed last, in the order of their coming, the first `frame_count` of the
+   * array.
+   */
   readonly fragmentFrames = new Float64Array(MAX_FRAGMENT_FRAMES);
   fragmentFrameCount = 0;
 
@@ -109,8 +116,9 @@ export class Fragments {
   }
 
   /**
-   * Adds the fragment whose bytes stand in `packet.bytes` from `at` to `end` (`wire` on the wire) and belong at `offset`; the IP header is at
-   * `header_at`. Gives the length of the datagram if it is complete now (at `start` in `bytes`), 0 if not, -1 if the fragment is malformed.
+   * Adds the fragment whose bytes stand in `packet.bytes` from `at` to `end` (`wire` on the wire) and belong at `offset`; the IP
+   * header is at `header_at`. Gives the length of the datagram if it is complete now (at `start` in `bytes`), 0 if not, -1 if the
+   * fragment is malformed.
    */
   add(
     packet: Packet,

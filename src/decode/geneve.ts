@@ -21,8 +21,8 @@ export function isGeneve(packet: Packet, at: number, end: number): boolean {
 }
 
 /**
- * GENEVE (RFC 8926 3.4): version 2 bits, options length 6 in units of 4 bytes, flags 8, protocol 2, network identifier 3, reserved 1,
- * options. The options say nothing about the inner packet and are skipped.
+ * GENEVE (RFC 8926 3.4): version 2 bits, options length 6 in units of 4 bytes, flags 8, protocol 2, network identifier 3,
+ * reserved 1, options. The options say nothing about the inner packet and are skipped.
  */
 export function geneve(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   const { bytes } = packet;

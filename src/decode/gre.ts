@@ -14,9 +14,9 @@ const SEQUENCE = 0x1000;
 const ACKNOWLEDGMENT = 0x0080;
 
 /**
- * GRE (RFC 2784, RFC 2890; with the source routes of RFC 1701): flags and version 2, protocol 2, then as the flags say checksum and offset 4,
- * key 4, sequence 4, routes; version 1 (PPTP, RFC 2637 4.1) has an acknowledgment 4 behind the sequence. A protocol that is not
- * understood leaves the packet as it is, with the GRE header as payload.
+ * GRE (RFC 2784, RFC 2890; with the source routes of RFC 1701): flags and version 2, protocol 2, then as the flags say checksum
+ * and offset 4, key 4, sequence 4, routes; version 1 (PPTP, RFC 2637 4.1) has an acknowledgment 4 behind the sequence. A protocol
+ * that is not understood leaves the packet as it is, with the GRE header as payload.
  */
 export function gre(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   packet.layers |= 1 << Layer.gre;

@@ -5,8 +5,8 @@ import { malformed } from './layer.ts';
 import { Decoded, type DecodedCode, Layer, MAX_VLANS, type Packet } from './packet.ts';
 
 /**
- * HSR tag behind its EtherType (IEC 62439-3 5.7): path 4 bits, LSDU size 12, sequence 2, EtherType 2. The lowest bit of the path is the
- * LAN: the two copies of a frame go round the ring in opposite directions and differ in the path alone.
+ * HSR tag behind its EtherType (IEC 62439-3 5.7): path 4 bits, LSDU size 12, sequence 2, EtherType 2. The lowest bit of the path
+ * is the LAN: the two copies of a frame go round the ring in opposite directions and differ in the path alone.
  */
 export function hsr(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   packet.layers |= 1 << Layer.hsr;
@@ -21,9 +21,10 @@ export function hsr(decoder: Decoder, packet: Packet, at: number, end: number, w
 }
 
 /**
- * Is the end of the frame a PRP redundancy control trailer (IEC 62439-3 4.2.7): sequence 2, LAN 4 bits (1010 A, 1011 B), LSDU size 12, suffix
- * 0x88fb? The size counts from behind the EtherType to the end of the trailer, with or without VLAN tags; if it does not fit, these are
- * bytes of the payload. Gives where the frame ends without its trailer, -1 for a copy of a frame already seen.
+ * Is the end of the frame a PRP redundancy control trailer (IEC 62439-3 4.2.7): sequence 2, LAN 4 bits (1010 A, 1011 B), LSDU
+ * size 12, suffix 0x88fb? The size counts from behind the EtherType to the end of the trailer, with or without VLAN tags; if it
+ * does not fit, these are bytes of the payload. Gives where the frame ends without its trailer, -1 for a copy of a frame already
+ * seen.
  */
 export function prp(decoder: Decoder, packet: Packet, at: number, end: number): number {
   const { bytes } = packet;
@@ -47,10 +48,10 @@ const SETS = 4096;
 const WAYS = 4;
 
 /**
- * The frames seen lately of redundant networks. A frame is a copy only if within the lifetime a frame came with the same source and
- * sequence number, over the other LAN or path, and byte for byte the same: so no frame that a station sent once is ever dropped,
- * whatever sequence numbers an attacker or a restarted device uses. The bytes are those in the ring; what the ring no longer holds
- * cannot be compared, and the frame is kept.
+ * The frames seen lately of redundant networks. A frame is a copy only if within the lifetime a frame came with the same source
+ * and sequence number, over the other LAN or path, and byte for byte the same: so no frame that a station sent once is ever
+ * dropped, whatever sequence numbers an attacker or a restarted device uses. The bytes are those in the ring; what the ring no
+ * longer holds cannot be compared, and the frame is kept.
  */
 export class Redundancy {
   readonly counters = { duplicates_dropped: 0, duplicate_candidates_different: 0, duplicate_table_evictions: 0 };
@@ -70,8 +71,8 @@ export class Redundancy {
   }
 
   /**
-   * Is the frame from its destination address to `end` a copy? If not, it is noted. `path_at` is where in it the HSR path stands (4 bits),
-   * which is not compared; -1 for none.
+   * Is the frame from its destination address to `end` a copy? If not, it is noted. `path_at` is where in it the HSR path stands
+   * (4 bits), which is not compared; -1 for none.
    */
   isCopy(packet: Packet, sequence: number, path: number, path_at: number, end: number): boolean {
     const { ring, frames, times } = this;

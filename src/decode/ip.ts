@@ -49,8 +49,8 @@ function otherTransport(decoder: Decoder, packet: Packet, protocol: number, at: 
 }
 
 /**
- * IP whose version its first four bits tell: raw link types, MPLS, tunnels. It is the link layer's payload unless a tunnel without a link
- * layer of its own lies between.
+ * IP whose version its first four bits tell: raw link types, MPLS, tunnels. It is the link layer's payload unless a tunnel
+ * without a link layer of its own lies between.
  */
 export function ip(decoder: Decoder, packet: Packet, layer: number, at: number, end: number, wire: number): DecodedCode {
   const version = at < end ? packet.bytes[at] >> 4 : 0;

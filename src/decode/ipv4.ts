@@ -6,12 +6,12 @@ import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
 const MIN_HEADER = 20;
 
 /**
- * IPv4 (RFC 791 3.1): version and header length 1, type of service 1, total length 2, identification 2, flags and fragment offset 2,
- * time to live 1, protocol 1, header checksum 2, source 4, destination 4, options.
+ * IPv4 (RFC 791 3.1): version and header length 1, type of service 1, total length 2, identification 2, flags and fragment offset
+ * 2, time to live 1, protocol 1, header checksum 2, source 4, destination 4, options.
  *
- * A total length of 0 comes from captures on the sending machine itself, where the network card cuts a large segment up later: the
- * frame's length stands for it. What the frame has beyond the total length is padding, what it lacks is
- * `payload_missing` (of TCP no more than the frame lacks, which a total length beyond it does not change).
+ * A total length of 0 comes from captures on the sending machine itself, where the network card cuts a large segment up later:
+ * the frame's length stands for it. What the frame has beyond the total length is padding, what it lacks is `payload_missing` (of
+ * TCP no more than the frame lacks, which a total length beyond it does not change).
  */
 export function ipv4(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   if (end - at < MIN_HEADER) return malformed(packet, Layer.ipv4);

@@ -8,8 +8,9 @@ const HEADER = 40;
 const MAX_EXTENSIONS = 16;
 
 /**
- * IPv6 (RFC 8200 3): version 4 bits, traffic class 8, flow label 20, payload length 2, next header 1, hop limit 1, source 16, destination 16.
- * A payload length of 0 is a jumbogram (RFC 2675) or a segment that the network card will cut up: the frame's length stands for it.
+ * IPv6 (RFC 8200 3): version 4 bits, traffic class 8, flow label 20, payload length 2, next header 1, hop limit 1, source 16,
+ * destination 16. A payload length of 0 is a jumbogram (RFC 2675) or a segment that the network card will cut up: the frame's
+ * length stands for it.
  */
 export function ipv6(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   if (end - at < HEADER) return malformed(packet, Layer.ipv6);
@@ -35,8 +36,8 @@ export function ipv6(decoder: Decoder, packet: Packet, at: number, end: number, 
 }
 
 /**
- * The extension headers (RFC 8200 4): next header 1, length 1 in units of 8 bytes without the first 8 (AH, RFC 4302 2.2: of 4 without
- * the first two). ESP hides what follows and counts as a transport.
+ * The extension headers (RFC 8200 4): next header 1, length 1 in units of 8 bytes without the first 8 (AH, RFC 4302 2.2: of 4
+ * without the first two). ESP hides what follows and counts as a transport.
  */
 function extensions(decoder: Decoder, packet: Packet, next: number, at: number, end: number, wire: number): DecodedCode {
   for (let count = 0; ; count++) {

@@ -1,8 +1,8 @@
 import { Decoded, type DecodedCode, Layer, MAX_TUNNELS, type Packet } from './packet.ts';
 
-// What all layers share. A layer is a function (decoder, packet, at, end, wire): `at` is where its header starts in `packet.bytes`,
-// `end` where the captured bytes end that belong to it, `wire` where they ended on the wire (≥ end). It checks its header, sets the
-// packet's fields only then, and ends in the call of the layer it carries.
+// What all layers share. A layer is a function (decoder, packet, at, end, wire): `at` is where its header starts in
+// `packet.bytes`, `end` where the captured bytes end that belong to it, `wire` where they ended on the wire (≥ end). It checks
+// its header, sets the packet's fields only then, and ends in the call of the layer it carries.
 
 /** Notes which layer is wrong. What the layers before it have set stays. */
 export function malformed(packet: Packet, layer: number): DecodedCode {

@@ -9,8 +9,8 @@ const AF_INET = 2;
 const AF_INET6 = [10, 24, 28, 30];
 
 /**
- * LINKTYPE_NULL: address family 4, in the byte order of the capturing machine; LINKTYPE_LOOP: the same in network order. Families are
- * small, so the order shows.
+ * LINKTYPE_NULL: address family 4, in the byte order of the capturing machine; LINKTYPE_LOOP: the same in network order. Families
+ * are small, so the order shows.
  */
 export function loopback(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   packet.layers |= 1 << Layer.loopback;
@@ -29,8 +29,8 @@ export function loopback(decoder: Decoder, packet: Packet, at: number, end: numb
 }
 
 /**
- * LINKTYPE_LINUX_SLL: packet type 2, ARPHRD type 2, address length 2, source address 8, protocol 2. There is no destination address.
- * Protocol numbers below 0x600 are Linux's own; 4 is LLC, 1 raw IEEE 802.3.
+ * LINKTYPE_LINUX_SLL: packet type 2, ARPHRD type 2, address length 2, source address 8, protocol 2. There is no destination
+ * address. Protocol numbers below 0x600 are Linux's own; 4 is LLC, 1 raw IEEE 802.3.
  */
 export function linuxCooked(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   packet.layers |= 1 << Layer.cooked;

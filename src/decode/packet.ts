@@ -30,8 +30,8 @@ export const MAX_VLANS = 8;
 export const MAX_TUNNELS = 8;
 
 /**
- * What a packet may contain: numbers of the bits of `packet.layers` (`1 << Layer.vlan`) and of the counters. The last one is no layer: it is
- * what `malformed_layer` says of tags and tunnels nested too deep.
+ * What a packet may contain: numbers of the bits of `packet.layers` (`1 << Layer.vlan`) and of the counters. The last one is no
+ * layer: it is what `malformed_layer` says of tags and tunnels nested too deep.
  */
 export const Layer = {
   ethernet: 0,
@@ -108,7 +108,9 @@ export class Packet {
   /** 4, 6, or 0 for no IP. */
   ip_version: 0 | 4 | 6 = 0;
   network_offset = -1;
-  /** Addresses as four words; IPv4 as 0, 0, 0xffff, address. All 0 without IP (ARP: the sender's and target's protocol addresses). */
+  /**
+   * Addresses as four words; IPv4 as 0, 0, 0xffff, address. All 0 without IP (ARP: the sender's and target's protocol addresses).
+   */
   readonly source = new Uint32Array(4);
   readonly destination = new Uint32Array(4);
   /** IP protocol number behind all extension headers; -1 without IP. */

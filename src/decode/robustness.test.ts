@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { Decoded, LINK_TYPES, MAX_TUNNELS, MAX_VLANS, type Packet } from './packet.ts';
 import {
   bytes,
@@ -22,6 +22,9 @@ import {
 const INNER = ipv4(tcp(MODBUS, { options: bytes('0101080a0000000100000002') }), { options: bytes('94040000') });
 const FRAME = ethernet(0x8100, tagged(5, 0x0800, INNER));
 const over4 = (protocol: number, ...payload: Parameters<typeof bytes>) => ethernet(0x0800, ipv4(bytes(...payload), { protocol }));
+
+// Generous: what is tested is that it comes to an end, not how fast on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 /** Link type and a packet of every kind of header. */
 const PACKETS: [string, number, Uint8Array][] = [
@@ -179,10 +182,10 @@ describe('random bytes', () => {
           );
         },
       ),
-      { numRuns: 3000 },
+      { numRuns: 1500 },
     );
     const { packets } = zeros.decoder.counters.toRecord();
-    expect(packets).toBeGreaterThan(2000);
+    expect(packets).toBeGreaterThan(1000);
     expect(ones.decoder.counters.toRecord()).toEqual(zeros.decoder.counters.toRecord());
     expect(ones.decoder.sharedCounters).toEqual(zeros.decoder.sharedCounters);
   });

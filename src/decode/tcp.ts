@@ -5,8 +5,8 @@ import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
 const MIN_HEADER = 20;
 
 /**
- * TCP (RFC 9293 3.1): ports 2 + 2, sequence 4, acknowledgment 4, data offset 4 bits, flags, window 2, checksum 2, urgent 2, options.
- * Of a header that is cut short the ports are still told.
+ * TCP (RFC 9293 3.1): ports 2 + 2, sequence 4, acknowledgment 4, data offset 4 bits, flags, window 2, checksum 2, urgent 2,
+ * options. Of a header that is cut short the ports are still told.
  */
 export function tcp(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   const { bytes } = packet;
@@ -27,7 +27,8 @@ export function tcp(decoder: Decoder, packet: Packet, at: number, end: number, w
   const header = (bytes[at + 12] >> 4) << 2;
   const data = at + header;
   if (header < MIN_HEADER || data > wire) return malformed(packet, Layer.tcp);
-  // A total length beyond the frame is a lie that receivers drop. It must not count as bytes of the stream, which would hide the true ones.
+  // A total length beyond the frame is a lie that receivers drop. It must not count as bytes of the stream, which would hide the
+  // true ones.
   if (wire > decoder.wire_end && !packet.reassembled) wire = Math.max(decoder.wire_end, data);
   // Options that the capture has cut off are missing, the payload behind them as well.
   packet.payload = Math.min(data, end);

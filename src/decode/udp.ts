@@ -7,8 +7,9 @@ import { VXLAN_GPE_PORT, VXLAN_PORT, vxlan, vxlanPayload } from './vxlan.ts';
 const HEADER = 8;
 
 /**
- * UDP (RFC 768): ports 2 + 2, length 2, checksum 2. The length may be 0 in an IPv6 jumbogram (RFC 2675 4). A length beyond the end of the
- * IP packet is malformed, since receivers drop it; a shorter one leaves a trailer. Of a header that is cut short the ports are still told.
+ * UDP (RFC 768): ports 2 + 2, length 2, checksum 2. The length may be 0 in an IPv6 jumbogram (RFC 2675 4). A length beyond the
+ * end of the IP packet is malformed, since receivers drop it; a shorter one leaves a trailer. Of a header that is cut short the
+ * ports are still told.
  */
 export function udp(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   const { bytes } = packet;

@@ -3,7 +3,10 @@ import { etherType } from './ethernet.ts';
 import { malformed } from './layer.ts';
 import { type DecodedCode, Layer, MAX_VLANS, type Packet } from './packet.ts';
 
-/** A VLAN tag behind its TPID (IEEE 802.1Q 9.6): PCP 3 bits, DEI 1, VID 12, then the next EtherType. Tags follow each other by recursion. */
+/**
+ * A VLAN tag behind its TPID (IEEE 802.1Q 9.6): PCP 3 bits, DEI 1, VID 12, then the next EtherType. Tags follow each other by
+ * recursion.
+ */
 export function vlan(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   packet.layers |= 1 << Layer.vlan;
   if (end - at < 4 || packet.vlan_count === MAX_VLANS) return malformed(packet, Layer.vlan);

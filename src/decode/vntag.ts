@@ -3,7 +3,10 @@ import { etherType } from './ethernet.ts';
 import { malformed } from './layer.ts';
 import { type DecodedCode, Layer, type Packet } from './packet.ts';
 
-/** Cisco VN-Tag behind its TPID: direction, pointer and destination interface 2, looped, version and source interface 2, next EtherType 2. */
+/**
+ * Cisco VN-Tag behind its TPID: direction, pointer and destination interface 2, looped, version and source interface 2, next
+ * EtherType 2.
+ */
 export function vntag(decoder: Decoder, packet: Packet, at: number, end: number, wire: number): DecodedCode {
   return skipTag(decoder, packet, 4, at, end, wire);
 }

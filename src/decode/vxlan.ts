@@ -15,8 +15,8 @@ const NEXT_IPV6 = 2;
 const NEXT_ETHERNET = 3;
 
 /**
- * What VXLAN (RFC 7348 5) carries, as a next protocol of VXLAN-GPE (draft-ietf-nvo3-vxlan-gpe 3.1), 0 for what is neither or holds nothing
- * understood. All other flags and reserved bits must be 0, but for a group policy (flag 0x80) in bytes 1–3.
+ * What VXLAN (RFC 7348 5) carries, as a next protocol of VXLAN-GPE (draft-ietf-nvo3-vxlan-gpe 3.1), 0 for what is neither or
+ * holds nothing understood. All other flags and reserved bits must be 0, but for a group policy (flag 0x80) in bytes 1–3.
  */
 export function vxlanPayload(packet: Packet, at: number, end: number): number {
   const { bytes } = packet;
@@ -34,7 +34,10 @@ export function vxlanPayload(packet: Packet, at: number, end: number): number {
   return (next === NEXT_IPV4 && version === 4) || (next === NEXT_IPV6 && version === 6) ? next : 0;
 }
 
-/** VXLAN: flags 1, reserved 3 (GPE: the last is the next protocol), network identifier 3, reserved 1, then a frame without its check sequence. */
+/**
+ * VXLAN: flags 1, reserved 3 (GPE: the last is the next protocol), network identifier 3, reserved 1, then a frame without its
+ * check sequence.
+ */
 export function vxlan(decoder: Decoder, packet: Packet, next: number, at: number, end: number, wire: number): DecodedCode {
   if (next === NEXT_ETHERNET) return innerEthernet(decoder, packet, Layer.vxlan, at + HEADER, end, wire);
   if (!enterTunnel(packet, Layer.vxlan)) return Decoded.malformed;
