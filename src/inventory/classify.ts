@@ -86,7 +86,9 @@ const RULES: readonly Rule[] = [
     when: (c) => {
       const used = uses(c);
       const count = peersOf(used);
-      return count >= 3 ? `${verb(used)} ${count} devices over ${list(protocols(used))}` : '';
+      return count >= 3 || (count > 1 && protocols(used).length > 1)
+        ? `${verb(used)} ${count} devices over ${list(protocols(used))}`
+        : '';
     },
   },
   {

@@ -203,6 +203,17 @@ describe('routers', () => {
     expect(other.summary).toEqual(expected);
   });
 
+  test('a mirror of one leg only: the MAC that requests are sent to is not who answers', () => {
+    const { summary, stored } = run((s) => {
+      s.sees(`${HMI}/10.0.0.2`)
+        .opens(1, `${HMI}/10.0.0.2:4000`, `${ROUTER}/10.1.0.5:502`)
+        .sees(`${PLC}/10.1.0.5`)
+        .carries(1, 'modbus', 2, 2);
+    });
+    expect(summary).toEqual([`${HMI} 10.0.0.2 hmi`, `${PLC} 10.1.0.5 plc`].sort());
+    expect([...stored.connections.values()]).toMatchObject([{ opener_device: 1, responder_device: 2 }]);
+  });
+
   test('the address of a redundancy group is no device’s own MAC', () => {
     const vrrp = '00:00:5e:00:01:05';
     const { summary, stored } = run((s) =>

@@ -267,7 +267,8 @@ export class Inventory {
 
   #sent(at: Moment, last_ms: number, flow: Flow, end: End): void {
     if (!end.seen) {
-      this.#see(at, flow.segment, end, 'traffic');
+      // Its bindings told who it is. The MAC of the flow may only be where packets to it were sent: a router's other leg.
+      if (!this.#find(flow.segment, end)) this.#see(at, flow.segment, end, 'traffic');
       end.seen = true;
     }
     const device = deviceOf(end);
