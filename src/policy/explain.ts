@@ -34,9 +34,13 @@ export interface Explanation {
   conduit: string | null;
   /** Its line in the zone file, 0 none. */
   conduit_line: number;
+  /** The second half of the text: which conduit came nearest, and why it did not match. */
+  why: string;
+  /** All of it in one sentence. */
   text: string;
 }
 
+const COMMON_TEXT = 'no conduit allows this (there are too many kinds of findings to explain this one)';
 /** For findings beyond the last kind that is numbered. */
 export const COMMON_EXPLANATION: Explanation = {
   from: '',
@@ -46,11 +50,13 @@ export const COMMON_EXPLANATION: Explanation = {
   reason: 'none',
   conduit: null,
   conduit_line: 0,
-  text: 'no conduit allows this (there are too many kinds of findings to explain this one)',
+  why: COMMON_TEXT,
+  text: COMMON_TEXT,
 };
 
 /** Why the conduit alerts, or did not match. */
-export function why(reason: ReasonCode, conduit: Conduit): string {
+export function whyText(reason: ReasonCode, conduit: Conduit | null): string {
+  if (conduit === null) return 'no conduit allows anything between these zones';
   const name = `conduit "${conduit.name}" (line ${conduit.line})`;
   if (reason === Reason.alert) return `${name} says alert${conduit.condition ? ` when ${conduit.condition.text}` : ''}`;
   const nearest = `${name} comes nearest, but `;

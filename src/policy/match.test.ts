@@ -145,6 +145,7 @@ describe('conduits', () => {
       reason: 'none',
       conduit: null,
       conduit_line: 0,
+      why: 'no conduit allows anything between these zones',
       text: 'pump write from b to a: no conduit allows anything between these zones',
     });
   });

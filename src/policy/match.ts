@@ -10,7 +10,7 @@ import {
   type PortRange,
   UNKNOWN_PROTOCOL,
 } from './conduits.ts';
-import { COMMON_EXPLANATION, type Explanation, observedText, REASON_NAMES, Reason, type ReasonCode, why } from './explain.ts';
+import { COMMON_EXPLANATION, type Explanation, observedText, REASON_NAMES, Reason, type ReasonCode, whyText } from './explain.ts';
 import { type Fault, PolicyError } from './fault.ts';
 import { carriersOf } from './policy-file.ts';
 import { Schedule, TimeZone } from './schedule.ts';
@@ -210,6 +210,7 @@ export class Policy {
     const to = this.zoneName(pair.to);
     const conduit = found.conduit < 0 ? null : this.conduits[found.conduit].model;
     const what = `${protocol}${operation === null ? '' : ` ${operation}`} from ${from} to ${to}`;
+    const why = whyText(reason, conduit);
     return {
       from,
       to,
@@ -218,7 +219,8 @@ export class Policy {
       reason: REASON_NAMES[reason],
       conduit: conduit?.name ?? null,
       conduit_line: conduit?.line ?? 0,
-      text: `${what}: ${conduit === null ? 'no conduit allows anything between these zones' : why(reason, conduit)}`,
+      why,
+      text: `${what}: ${why}`,
     };
   }
 }
