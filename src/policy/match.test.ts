@@ -1,11 +1,14 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { OPERATION_NAMES, Role } from '../dissect/operation.ts';
 import { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
 import { DISSECTORS, Drive, DriveItem, FieldBus, modelOf, Pump, policyOf, policyWith, Rail, rowOf, ZONES } from './fake-plant.ts';
 import { PolicyError } from './fault.ts';
 import { compilePolicy, type Policy } from './match.ts';
+
+// The property tests take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const NOON = Date.UTC(2026, 2, 2, 12);
 const A = 1;

@@ -1,8 +1,11 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { checkCondition, compileCondition, FieldCatalogue, type Subject } from './compile.ts';
 import { Drive, DriveItem, Pump, registry, rowOf } from './fake-plant.ts';
 import { parseRule } from './rule.ts';
+
+// The property tests take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const row = () =>
   rowOf(
@@ -201,7 +204,7 @@ describe('conditions', () => {
       }),
       { numRuns: 500 },
     );
-  }, 30_000);
+  });
 
   it('evaluates comparisons as a plain reading does', () => {
     const comparators = ['==', '!=', '<', '<=', '>', '>='] as const;

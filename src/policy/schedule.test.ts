@@ -1,6 +1,9 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { isTimeZone, parseDays, parseHours, Schedule, scheduleText, TimeZone } from './schedule.ts';
+
+// The property tests take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const at = (iso: string): number => Date.parse(iso);
 const schedule = (time_zone: string, hours: string[], days: string[]) =>

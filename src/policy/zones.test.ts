@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import {
   addressText,
   EXTERNAL,
@@ -11,6 +11,9 @@ import {
   type Zone,
   ZoneTable,
 } from './zones.ts';
+
+// The property tests take their time on a busy machine.
+vi.setConfig({ testTimeout: 60_000 });
 
 const place = { line: 1, column: 1 };
 
