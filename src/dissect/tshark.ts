@@ -90,7 +90,7 @@ export function recordValues(lines: Iterable<string>, mapped: readonly MappedFie
   return frames;
 }
 
-/** Numbers in decimal, floats in seven digits, truth as 1 and 0, byte strings without separators; text as it is. */
+/** Numbers in decimal, floats in seven digits, truth as 1 and 0, byte strings without separators, times in ms; text as it is. */
 export function normal(value: unknown): string {
   if (typeof value === 'boolean') return value ? '1' : '0';
   if (typeof value === 'number') return Number.isInteger(value) ? String(value) : float(value);
@@ -100,8 +100,12 @@ export function normal(value: unknown): string {
   if (/^-?\d+$/.test(text)) return text.length < 16 ? String(Number(text)) : text;
   if (/^-?\d*\.\d+(e[+-]?\d+)?$|^-?\d+e[+-]?\d+$/i.test(text)) return float(Number(text));
   if (/^[0-9a-f]{2}(:[0-9a-f]{2})+$/i.test(text)) return text.replaceAll(':', '').toLowerCase();
+  if (/^[A-Z][a-z]{2} [ \d]\d, \d{4,} [\d:.]+ UTC$|^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(text)) return milliseconds(text);
   return text;
 }
+
+/** Of tshark's "Apr 10, 2020 16:00:30.148000000 UTC" as of ISO 8601; digits below the millisecond are dropped. */
+const milliseconds = (text: string): string => String(Date.parse(text.replace(/(\.\d{3})\d+/, '$1')));
 
 const float = (value: number): string => String(Number(value.toPrecision(6)));
 
