@@ -86,7 +86,15 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
     };
     await store.write({ ...emptyChangeSet(), captures: [capture] });
     const { warnings } = source;
-    return { ...totals, capture_id, counters, warnings, failures, alerts: alerts.counters.alerts, devices: inventory.device_count };
+    return {
+      ...totals,
+      capture_id,
+      counters,
+      warnings,
+      failures,
+      alerts: alerts.counters.alerts,
+      devices: inventory.device_count,
+    };
   } finally {
     await store.close();
   }
@@ -106,7 +114,10 @@ function pacer(speed: number): (first_ms: number) => Promise<void> | undefined {
 function zoneOf(zones: ReturnType<typeof compilePolicy>, ip: string, mac: string, segment: string): number {
   const vlan = segment === '' ? -1 : Number(segment.split('.').at(-1));
   const octets = mac.split(':').map((octet) => Number.parseInt(octet, 16));
-  const [high, low] = octets.length === 6 ? [(octets[0] << 8) | octets[1], octets.slice(2).reduce((value, octet) => value * 256 + octet, 0)] : [-1, -1];
+  const [high, low] =
+    octets.length === 6
+      ? [(octets[0] << 8) | octets[1], octets.slice(2).reduce((value, octet) => value * 256 + octet, 0)]
+      : [-1, -1];
   if (ip === '') return zones.zoneOfMac(vlan, high, low);
   const address = ipaddr.parse(ip);
   const bytes = address.kind() === 'ipv4' ? (address as ipaddr.IPv4).toIPv4MappedAddress().toByteArray() : address.toByteArray();

@@ -48,7 +48,11 @@ export function readAll<Row>(args: RangeArguments, list: (reader: StoreReader, r
 }
 
 /** A time in ms as people read it, UTC. */
-export const timeText = (ms: number): string => new Date(ms).toISOString().replace('T', ' ').replace(/\.\d+Z$/, 'Z');
+export const timeText = (ms: number): string =>
+  new Date(ms)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z');
 
 /** `address:port`, the address in brackets where it is IPv6; the MAC where there is no address. */
 export function endText(ip: string, mac: string, port = 0): string {

@@ -50,7 +50,11 @@ async function devices(args: DeviceArguments): Promise<void> {
     }));
     return { ...page, rows: rows as unknown as typeof page.rows };
   });
-  if (args.format !== 'table') return printRows(found.map(({ behaviour: _, ...device }) => device), args.format);
+  if (args.format !== 'table')
+    return printRows(
+      found.map(({ behaviour: _, ...device }) => device),
+      args.format,
+    );
   await printRows(
     found.map((device) => ({
       id: device.id,
@@ -58,7 +62,10 @@ async function devices(args: DeviceArguments): Promise<void> {
       type: device.programming_station ? `${device.type} (programs)` : device.type,
       level: device.purdue_level,
       zone: device.zone,
-      address: device.addresses.length > 3 ? `${device.addresses.slice(0, 3).join(' ')} +${device.addresses.length - 3}` : device.addresses.join(' '),
+      address:
+        device.addresses.length > 3
+          ? `${device.addresses.slice(0, 3).join(' ')} +${device.addresses.length - 3}`
+          : device.addresses.join(' '),
       mac: device.mac,
       vlan: device.segment,
       vendor: device.vendor,

@@ -46,7 +46,8 @@ async function dissect(files: string[], { protocol, shards }: DissectOptions): P
       source,
       { shards, output: 'records', protocols: protocol ?? null, policy: null, onProgress: () => progress.update() },
       async (answers) => {
-        for (const { failures } of answers) for (const failure of failures) process.stderr.write(`ot-sensor: dissector failed: ${failure}\n`);
+        for (const { failures } of answers)
+          for (const failure of failures) process.stderr.write(`ot-sensor: dissector failed: ${failure}\n`);
         await output.write(merger.merge(answers.map((answer) => answer.records!)));
       },
     );

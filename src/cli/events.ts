@@ -30,7 +30,13 @@ async function events(args: EventArguments): Promise<void> {
   const found = readAll(args, (reader, range) => reader.events({ ...range, kind, device, text }));
   if (args.format !== 'table') return printRows(found, args.format);
   await printRows(
-    found.map((row) => ({ time: timeText(row.time_ms), frame: row.frame, kind: row.kind, device: row.device_id, title: row.title })),
+    found.map((row) => ({
+      time: timeText(row.time_ms),
+      frame: row.frame,
+      kind: row.kind,
+      device: row.device_id,
+      title: row.title,
+    })),
     'table',
   );
 }

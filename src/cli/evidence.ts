@@ -20,11 +20,15 @@ function evidence(alert: number, { out, data }: { out: string; data: string }): 
   const reader = new StoreReader(data);
   try {
     const [found] = reader.alerts({ id: alert }).rows;
-    if (found === undefined) throw new OperatingError('not_found', `there is no alert ${alert} in ${data}; see: ot-sensor alerts --data ${data}`);
+    if (found === undefined)
+      throw new OperatingError('not_found', `there is no alert ${alert} in ${data}; see: ot-sensor alerts --data ${data}`);
     const packets = reader.evidence(alert).sort((a, b) => a.frame - b.frame);
     if (packets.length === 0)
       throw new OperatingError('not_found', `no packets were kept for alert ${alert}: the limit for evidence had been reached`);
-    const writer = new PcapWriter(out, packets.map((packet) => packet.link_type));
+    const writer = new PcapWriter(
+      out,
+      packets.map((packet) => packet.link_type),
+    );
     for (const { bytes, captured, wire, seconds, nanoseconds, link_type } of packets)
       writer.write(bytes, 0, captured, wire, seconds, nanoseconds, link_type);
     writer.close();

@@ -18,7 +18,9 @@ export function reportError(error: unknown): void {
   } else if (isSystemError(error)) {
     process.stderr.write(`ot-sensor: ${error.message}\n`);
   } else {
-    process.stderr.write(`ot-sensor: internal error, please report it: ${error instanceof Error ? error.stack : String(error)}\n`);
+    process.stderr.write(
+      `ot-sensor: internal error, please report it: ${error instanceof Error ? error.stack : String(error)}\n`,
+    );
   }
 }
 

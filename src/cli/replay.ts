@@ -23,7 +23,12 @@ export function register(program: Command): void {
     .addOption(dataOption())
     .option('--zones <file>', 'zone policy (YAML); without one nothing is a zone crossing')
     .option('--shards <n>', 'worker threads', integer(1, 64), 1)
-    .option('--speed <max|real|×N>', "max, real (the capture's own clock) or a factor such as ×10 or x10", speed, Number.POSITIVE_INFINITY)
+    .option(
+      '--speed <max|real|×N>',
+      "max, real (the capture's own clock) or a factor such as ×10 or x10",
+      speed,
+      Number.POSITIVE_INFINITY,
+    )
     .option('--exit', 'end after the summary (it always does)')
     .addOption(format())
     .addHelpText(

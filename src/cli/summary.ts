@@ -35,11 +35,21 @@ export async function printSummary(
       return { severity, alert: title, alerts: found.length, times: found.reduce((sum, alert) => sum + alert.count, 0) };
     }).filter((row) => row.alerts > 0);
     if (format !== 'table') {
-      const summary = { packets, duration_ms, packets_per_second, totals, protocols: Object.fromEntries(protocols), alerts: kinds, counters };
+      const summary = {
+        packets,
+        duration_ms,
+        packets_per_second,
+        totals,
+        protocols: Object.fromEntries(protocols),
+        alerts: kinds,
+        counters,
+      };
       return output.write(`${JSON.stringify(summary, null, format === 'json' ? 2 : undefined)}\n`);
     }
     const some = <T>(rows: readonly T[], show: (row: T) => object) =>
-      rows.length === 0 ? '' : indent(tableText(rows.slice(0, ROWS).map(show))) + (rows.length > ROWS ? `    … and ${rows.length - ROWS} more\n` : '');
+      rows.length === 0
+        ? ''
+        : indent(tableText(rows.slice(0, ROWS).map(show))) + (rows.length > ROWS ? `    … and ${rows.length - ROWS} more\n` : '');
     const where = data === DEFAULT_DATA ? '' : ` --data ${data}`;
     const parts = [
       `${number(packets)} packets in ${(duration_ms / 1000).toFixed(2)} s: ${number(packets_per_second)} packets a second\n`,
@@ -54,7 +64,10 @@ export async function printSummary(
         zone,
       })),
       `\nProtocols: ${protocols.size}\n`,
-      some([...protocols].sort(([, a], [, b]) => b.packets - a.packets), ([protocol, row]) => ({ protocol, ...row })),
+      some(
+        [...protocols].sort(([, a], [, b]) => b.packets - a.packets),
+        ([protocol, row]) => ({ protocol, ...row }),
+      ),
       zones === undefined
         ? '\nZone crossings: no zone policy was given (--zones FILE)\n'
         : `\nZone crossings: ${number(crossings.length)}\n`,

@@ -15,10 +15,15 @@ export function register(program: Command): void {
   const zones = program.command('zones').description('check a zone file, or test it against captures');
   zones
     .command('check')
-    .description('validate a zone file: every fault with line and column; unreachable and contradicting conduits, overlapping subnets')
+    .description(
+      'validate a zone file: every fault with line and column; unreachable and contradicting conduits, overlapping subnets',
+    )
     .argument('<file>', 'zone file (YAML)')
     .addOption(format())
-    .addHelpText('after', '\nExit codes: 0 nothing to say, 1 warnings only, 2 faults.\n\nExample:\n  $ ot-sensor zones check plant.zones.yaml')
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 nothing to say, 1 warnings only, 2 faults.\n\nExample:\n  $ ot-sensor zones check plant.zones.yaml',
+    )
     .action(check);
   zones
     .command('test')
@@ -39,9 +44,15 @@ async function check(file: string, { format }: { format: Format }): Promise<void
   const all = model === null ? faults : [...faults, ...checkPolicy(model, registry)];
   if (all.some((fault) => fault.severity === 'fault')) process.exitCode = EXIT_FAILURE;
   else if (all.length > 0) process.exitCode = EXIT_FINDINGS;
-  if (format !== 'table') return printRows(all.map(({ line, column, ...fault }) => ({ file, line, column, ...fault })), format);
-  for (const { line, column, severity, message } of all) process.stdout.write(`${file}:${line}:${column}: ${severity}: ${message}\n`);
-  if (all.length === 0) process.stdout.write(`${file}: ${model!.zones.length} zones, ${model!.conduits.length} conduits, no faults\n`);
+  if (format !== 'table')
+    return printRows(
+      all.map(({ line, column, ...fault }) => ({ file, line, column, ...fault })),
+      format,
+    );
+  for (const { line, column, severity, message } of all)
+    process.stdout.write(`${file}:${line}:${column}: ${severity}: ${message}\n`);
+  if (all.length === 0)
+    process.stdout.write(`${file}: ${model!.zones.length} zones, ${model!.conduits.length} conduits, no faults\n`);
 }
 
 async function test(file: string, captures: string[], { shards, format }: { shards: number; format: Format }): Promise<void> {

@@ -98,10 +98,29 @@ export class AlertBook {
   }
 
   /** An alert that the inventory causes: about one device. */
-  raiseForDevice(kind: string, key: string, frame: number, time_ms: number, device: number | null, details: Record<string, string>): boolean {
+  raiseForDevice(
+    kind: string,
+    key: string,
+    frame: number,
+    time_ms: number,
+    device: number | null,
+    details: Record<string, string>,
+  ): boolean {
     const source = { ...NO_END, mac: details.mac ?? '', ip: details.ip ?? '', device };
     const segment = details.segment ?? '';
-    return this.raise({ key, kind, frame, time_ms, source, destination: NO_END, segment, proto: '', app_proto: '', operation: '', details });
+    return this.raise({
+      key,
+      kind,
+      frame,
+      time_ms,
+      source,
+      destination: NO_END,
+      segment,
+      proto: '',
+      app_proto: '',
+      operation: '',
+      details,
+    });
   }
 
   /** Repetitions that a shard has counted. */

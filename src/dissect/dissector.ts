@@ -65,6 +65,8 @@ export interface Dissector<State = unknown, Anomaly extends string = string> {
 export type AnyDissector = Dissector<any, any>;
 
 /** Checks the declaration's types; gives it back. */
-export function defineDissector<State, const Anomaly extends string>(dissector: Dissector<State, Anomaly>): Dissector<State, Anomaly> {
+export function defineDissector<State, const Anomaly extends string>(
+  dissector: Dissector<State, Anomaly>,
+): Dissector<State, Anomaly> {
   return dissector;
 }

@@ -212,8 +212,7 @@ export class JsonWriter {
   }
 }
 
-const digitsOf = (value: number): number =>
-  value < 1e6 ? 6 : value < 1e7 ? 7 : value < 1e8 ? 8 : value < 1e9 ? 9 : 10;
+const digitsOf = (value: number): number => (value < 1e6 ? 6 : value < 1e7 ? 7 : value < 1e8 ? 8 : value < 1e9 ? 9 : 10);
 
 /** RFC 5952: lower case, no leading zeros, the longest run of zero groups (two or more; the first of equals) as `::`. */
 export function ipv6Text(source: Uint8Array, start: number): string {

@@ -1,6 +1,6 @@
-import { makeRowClass } from './row-class.ts';
-import { Row } from './row.ts';
 import type { Span } from './reader.ts';
+import type { Row } from './row.ts';
+import { makeRowClass } from './row-class.ts';
 
 /** How a field is stored and shown. `bits` in u8…u64 is for the documentation; all numbers but u64 are kept as doubles, exactly. */
 export type FieldKind =

@@ -3,7 +3,26 @@ import { NumberList, type RecordType } from './record.ts';
 import { Row } from './row.ts';
 
 const MAX_FIELDS = 96;
-const TAKEN = new Set(['type', 'bytes', 'dissector', 'status', 'anomalies', 'operation', 'unit', 'v', 'u64', 'p0', 'p1', 'p2', 'target', 'target_space', 'target_first', 'target_last', 'has', 'clear']);
+const TAKEN = new Set([
+  'type',
+  'bytes',
+  'dissector',
+  'status',
+  'anomalies',
+  'operation',
+  'unit',
+  'v',
+  'u64',
+  'p0',
+  'p1',
+  'p2',
+  'target',
+  'target_space',
+  'target_first',
+  'target_last',
+  'has',
+  'clear',
+]);
 
 /**
  * Makes the row class of a record type. The accessors and the JSON writer are generated as source at start: closures over

@@ -41,7 +41,20 @@ const SEPARATOR = '\u0001';
 
 /** What tshark says of these fields. `heuristics`: extra arguments, such as `-d tcp.port==5021,mbtcp`. */
 export async function tsharkValues(file: string, fields: readonly string[], extra: readonly string[] = []): Promise<FrameValues> {
-  const args = ['-n', '-r', file, '-T', 'fields', '-E', `aggregator=${SEPARATOR}`, '-E', 'separator=/t', '-e', 'frame.number', ...extra];
+  const args = [
+    '-n',
+    '-r',
+    file,
+    '-T',
+    'fields',
+    '-E',
+    `aggregator=${SEPARATOR}`,
+    '-E',
+    'separator=/t',
+    '-e',
+    'frame.number',
+    ...extra,
+  ];
   for (const field of fields) args.push('-e', field);
   const child = spawn('tshark', args, { stdio: ['ignore', 'pipe', 'ignore'] });
   const frames: FrameValues = new Map();

@@ -45,4 +45,3 @@ const PROTOCOL_NAMES: Readonly<Record<number, string>> = {
 
 /** The `proto` of the envelope: IANA's keyword in lower case, `ip_<number>` for the rare ones, `eth` without IP. */
 export const protocolName = (protocol: number): string => PROTOCOL_NAMES[protocol] ?? `ip_${protocol}`;
-

@@ -1,10 +1,10 @@
+import type { Packet } from '../decode/packet.ts';
 import { ipv6Text, JsonWriter } from '../dissect/json.ts';
 import { OPERATION_NAMES, ROLE_NAMES, STATUS_NAMES } from '../dissect/operation.ts';
 import type { RecordType } from '../dissect/record.ts';
 import type { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
-import type { Packet } from '../decode/packet.ts';
-import { type FlowState, RECOGNISED_BY_NAMES, RecognisedBy } from '../flow/flow-state.ts';
+import { type FlowState, RECOGNISED_BY_NAMES, RecognisedBy, type Stamp } from '../flow/flow-state.ts';
 import { type FlowTable, PROTOCOL_ETHERNET } from '../flow/flow-table.ts';
 import { ipBytes, macBytes, protocolName } from './endpoint.ts';
 import type { FlowNotes } from './flow-notes.ts';
@@ -43,15 +43,15 @@ export class EnvelopeWriter {
     this.names = registry.dissectors.map(() => new Map());
   }
 
-  line(slot: number, state: FlowState, notes: FlowNotes, p: Packet, row: Row): void {
+  line(slot: number, state: FlowState, notes: FlowNotes, p: Packet, stamp: Stamp, row: Row): void {
     const { out } = this;
     const { direction } = state.conversation;
     out.constant(FRAME);
-    out.number(p.frame);
+    out.number(stamp.frame);
     out.constant(TIMESTAMP);
-    if (p.seconds !== this.second) this.setSecond(p.seconds);
+    if (stamp.seconds !== this.second) this.setSecond(stamp.seconds);
     out.constant(this.secondText);
-    out.padded(p.nanoseconds, 9);
+    out.padded(stamp.nanoseconds, 9);
     out.constant(ZULU);
     const vlans = vlanKey(p);
     if (notes.envelope_vlans !== vlans) {
@@ -133,4 +133,5 @@ function vlanKey(p: Packet): number {
 }
 
 export const macText = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join(':');
-export const ipText = (bytes: Uint8Array): string => (bytes.length === 4 ? bytes.join('.') : bytes.length === 16 ? ipv6Text(bytes, 0) : '');
+export const ipText = (bytes: Uint8Array): string =>
+  bytes.length === 4 ? bytes.join('.') : bytes.length === 16 ? ipv6Text(bytes, 0) : '';

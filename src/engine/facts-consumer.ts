@@ -4,7 +4,7 @@ import type { Dissection } from '../dissect/dissection.ts';
 import { OPERATION_NAMES, Operation, ROLE_NAMES, type RoleCode, Status } from '../dissect/operation.ts';
 import type { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
-import type { FlowState } from '../flow/flow-state.ts';
+import type { FlowState, Stamp } from '../flow/flow-state.ts';
 import type { FlowTable } from '../flow/flow-table.ts';
 import { flowEndpoint, vlanList } from './endpoint.ts';
 import type { FactLog } from './fact-log.ts';
@@ -30,7 +30,7 @@ export class FactsConsumer implements RowConsumer {
     this.policy = policy;
   }
 
-  rows(slot: number, state: FlowState, notes: FlowNotes, p: Packet, dissection: Dissection): void {
+  rows(slot: number, state: FlowState, notes: FlowNotes, p: Packet, _stamp: Stamp, dissection: Dissection): void {
     const { rows, count } = dissection;
     const role = state.conversation.sender;
     let previous: Row | null = null;
@@ -55,8 +55,12 @@ export class FactsConsumer implements RowConsumer {
       if (at >= n) at = 0;
       const known = activities[at];
       if (
-        known.operation === row.operation && known.direction === direction && known.space === row.target_space &&
-        known.dissector === row.dissector && known.unit === row.unit && known.role === role
+        known.operation === row.operation &&
+        known.direction === direction &&
+        known.space === row.target_space &&
+        known.dissector === row.dissector &&
+        known.unit === row.unit &&
+        known.role === role
       ) {
         // biome-ignore format: one condition
         if (row.target_first < known.first) known.first = row.target_first;
@@ -184,4 +188,3 @@ function describeRow(row: Row): string {
   });
   return parts.join(', ');
 }
-

@@ -1,8 +1,8 @@
 import type { Packet } from '../decode/packet.ts';
 import { type AlertKindName, CATALOGUE } from '../detect/catalogue.ts';
 import type { FlowTable } from '../flow/flow-table.ts';
-import { ipText, macText } from './envelope.ts';
 import { flowEndpoint, protocolName, vlanList } from './endpoint.ts';
+import { ipText, macText } from './envelope.ts';
 import type { FactLog } from './fact-log.ts';
 import { type FlowNotes, NOTES_LIMITS, type OpenFinding } from './flow-notes.ts';
 
@@ -59,7 +59,17 @@ export class Findings {
     const name = (end: typeof source) => (end.ip?.length ? ipText(end.ip) : macText(end.mac!));
     const { app_proto, operation, details } = subject;
     const service = table.port(slot, 1);
-    const key = [kind, table.vlan(slot), name(source), name(destination), proto, service, app_proto, operation, details.key ?? ''].join('|');
+    const key = [
+      kind,
+      table.vlan[slot * 2],
+      name(source),
+      name(destination),
+      proto,
+      service,
+      app_proto,
+      operation,
+      details.key ?? '',
+    ].join('|');
     delete details.key;
     notes.findings.set(numberOf(kind, sub), { key, count: 0, last_frame: p.frame, last_ms: p.time_ms });
     notes.follow_packets = FOLLOW_PACKETS;

@@ -54,7 +54,9 @@ export async function runPipeline(source: PacketSource, options: PipelineOptions
       packets += range.count;
       const last = ring.entry(range.first_frame + range.count - 1);
       const period = Math.floor((ring.seconds(last) * 1000) / flush_ms);
-      const wait = pace?.(ring.seconds(ring.entry(range.first_frame)) * 1000 + ring.nanoseconds(ring.entry(range.first_frame)) / 1e6);
+      const wait = pace?.(
+        ring.seconds(ring.entry(range.first_frame)) * 1000 + ring.nanoseconds(ring.entry(range.first_frame)) / 1e6,
+      );
       if (wait) await wait;
       hand({ range, flush: lastFlush >= 0 && period !== lastFlush, finish: false });
       lastFlush = period;

@@ -1,10 +1,10 @@
 import type { Packet } from '../decode/packet.ts';
 import type { Dissection } from '../dissect/dissection.ts';
 import type { Registry } from '../dissect/registry.ts';
-import { type FlowState } from '../flow/flow-state.ts';
+import type { FlowState } from '../flow/flow-state.ts';
 import { type FlowTable, JUDGED, PROTOCOL_ETHERNET } from '../flow/flow-table.ts';
-import { compilePolicy, type Explanation, type PairPolicy, type Policy } from '../policy/index.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
+import { compilePolicy, type Explanation, type PairPolicy, type Policy } from '../policy/index.ts';
 import type { Findings } from './findings.ts';
 import type { FlowNotes } from './flow-notes.ts';
 
@@ -19,7 +19,13 @@ export class PolicyWatch {
   /** Gives a flow its state, so that its finding can be remembered. */
   private readonly stateOf: (slot: number) => FlowState;
 
-  constructor(model: PolicyModel, registry: Registry, table: FlowTable, findings: Findings, stateOf: (slot: number) => FlowState) {
+  constructor(
+    model: PolicyModel,
+    registry: Registry,
+    table: FlowTable,
+    findings: Findings,
+    stateOf: (slot: number) => FlowState,
+  ) {
     this.policy = compilePolicy(model, registry);
     this.registry = registry;
     this.table = table;
@@ -80,7 +86,7 @@ export class PolicyWatch {
     const at = slot * 2 + end;
     const high = table.mac_high[at];
     const low = table.mac_low[at];
-    const vlan = table.vlan(slot);
+    const vlan = table.vlan[at];
     if (table.protocol(slot) === PROTOCOL_ETHERNET) return policy.zoneOfMac(vlan, high, low);
     const words = table.keyWords;
     const w = table.addressAt(slot, end);
@@ -90,7 +96,14 @@ export class PolicyWatch {
 
 function details({ from, to, protocol, operation, reason, conduit, text }: Explanation): Record<string, string> {
   const what = operation === null ? protocol : `${protocol} ${operation}`;
-  const found: Record<string, string> = { from_zone: from, to_zone: to, what, why: reason, reason: text, key: `${reason} ${conduit ?? ''}` };
+  const found: Record<string, string> = {
+    from_zone: from,
+    to_zone: to,
+    what,
+    why: reason,
+    reason: text,
+    key: `${reason} ${conduit ?? ''}`,
+  };
   if (conduit !== null) found.nearest_conduit = conduit;
   return found;
 }

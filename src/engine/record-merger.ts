@@ -18,7 +18,8 @@ export class RecordMerger {
       // A run of lines that come before all others is copied at once.
       const { bytes, order, ends } = parts[first];
       let limit = Infinity;
-      for (let i = 0; i < parts.length; i++) if (i !== first && next[i] < parts[i].order.length) limit = Math.min(limit, parts[i].order[next[i]]);
+      for (let i = 0; i < parts.length; i++)
+        if (i !== first && next[i] < parts[i].order.length) limit = Math.min(limit, parts[i].order[next[i]]);
       const start = next[first] === 0 ? 0 : ends[next[first] - 1];
       while (next[first] < order.length && order[next[first]] < limit) next[first]++;
       const end = ends[next[first] - 1];

@@ -1,7 +1,7 @@
 import type { Packet } from '../decode/packet.ts';
 import type { Dissection } from '../dissect/dissection.ts';
 import type { Registry } from '../dissect/registry.ts';
-import type { FlowState } from '../flow/flow-state.ts';
+import type { FlowState, Stamp } from '../flow/flow-state.ts';
 import type { FlowTable } from '../flow/flow-table.ts';
 import { EnvelopeWriter } from './envelope.ts';
 import type { FlowNotes } from './flow-notes.ts';
@@ -22,11 +22,11 @@ export class RecordsConsumer implements RowConsumer {
     this.wanted = protocols && Uint8Array.from(registry.dissectors, (_, index) => (protocols.includes(index) ? 1 : 0));
   }
 
-  rows(slot: number, state: FlowState, notes: FlowNotes, p: Packet, dissection: Dissection): void {
+  rows(slot: number, state: FlowState, notes: FlowNotes, p: Packet, stamp: Stamp, dissection: Dissection): void {
     for (let i = 0; i < dissection.count; i++) {
       const row = dissection.rows[i];
       if (this.wanted !== null && this.wanted[row.dissector] === 0) continue;
-      this.writer.line(slot, state, notes, p, row);
+      this.writer.line(slot, state, notes, p, stamp, row);
       if (this.count === this.order.length) this.grow();
       this.order[this.count] = p.frame;
       this.ends[this.count++] = this.writer.out.position;

@@ -1,5 +1,5 @@
 import { type BatchRange, PacketRing, PREVIOUS, type RingBuffers } from '../capture/batch.ts';
-import { Decoder } from '../decode/decode.ts';
+import { Decoder, type DecoderOptions } from '../decode/decode.ts';
 import { Decoded, Packet } from '../decode/packet.ts';
 import { Dissection } from '../dissect/dissection.ts';
 import type { Reader } from '../dissect/reader.ts';
@@ -41,7 +41,7 @@ export interface ShardOptions {
   protocols: string[] | null;
   policy: PolicyModel | null;
   flow_limits?: Partial<FlowLimits>;
-  verify_checksums?: boolean;
+  verify_checksums?: DecoderOptions['verify_checksums'];
 }
 
 const ARP = 0x0806;
@@ -78,14 +78,15 @@ export class Shard implements PduSink {
     this.options = options;
     this.registry = registry;
     this.ring = new PacketRing(buffers);
-    this.decoder = new Decoder(this.ring, { verify_checksums: options.verify_checksums ? 'count' : 'off' });
+    this.decoder = new Decoder(this.ring, { verify_checksums: options.verify_checksums });
     this.table = new FlowTable((is_tcp, port) => registry.onPort(is_tcp, port).length > 0, options.flow_limits);
     this.table.onEnd = (slot) => this.ended(slot);
     this.dissection = new Dissection(registry);
     this.framer = new Framer(registry, this);
     this.tcp = new TcpOrder(this.table, this.framer);
     this.findings = new Findings(this.table, this.facts);
-    this.policy = options.policy && new PolicyWatch(options.policy, registry, this.table, this.findings, (slot) => this.stateOf(slot));
+    this.policy =
+      options.policy && new PolicyWatch(options.policy, registry, this.table, this.findings, (slot) => this.stateOf(slot));
     if (options.output === 'records') {
       const wanted = options.protocols && options.protocols.map((name) => registry.indexOf(name));
       this.records = new RecordsConsumer(registry, this.table, wanted);
@@ -224,9 +225,12 @@ export class Shard implements PduSink {
     table.flags[slot] |= spoken;
     table.mac_high[at] = high;
     table.mac_low[at] = low;
+    table.vlan[at] = p.vlan;
     const state = table.states[slot];
     if (state !== undefined) (state.notes as FlowNotes).envelope[0] = (state.notes as FlowNotes).envelope[1] = null;
     if (this.factsConsumer === null || (p.ethertype === ARP && p.ip_version === 0)) return;
+    // Inside a tunnel that has no Ethernet of its own the MAC addresses are those of the tunnel's ends.
+    if (p.link_tunnels !== p.tunnels) return;
     this.facts.add({
       frame: p.frame,
       time_ms: p.time_ms,
@@ -243,7 +247,11 @@ export class Shard implements PduSink {
     const at = this.slot * 2 + direction;
     const mac = macBytes(this.table.mac_high[at], this.table.mac_low[at]);
     const ip = owner === 0 ? new Uint8Array(0) : ipBytes(p.source, 0);
-    this.facts.add({ frame: p.frame, time_ms: p.time_ms, binding: { endpoint: { mac, ip, port: 0 }, vlan: vlanList(p), how: 'arp' } });
+    this.facts.add({
+      frame: p.frame,
+      time_ms: p.time_ms,
+      binding: { endpoint: { mac, ip, port: 0 }, vlan: vlanList(p), how: 'arp' },
+    });
   }
 
   private stateOf(slot: number): FlowState {
@@ -272,18 +280,19 @@ export class Shard implements PduSink {
     const { conversation } = state;
     const notes = state.notes as FlowNotes;
     conversation.direction = direction;
-    conversation.time_ms = p.time_ms;
-    conversation.frame = p.frame;
+    const stamp = this.tcp.released ?? p;
+    conversation.time_ms = stamp.time_ms;
+    conversation.frame = stamp.frame;
     conversation.source_port = state.ports[direction];
     conversation.destination_port = state.ports[1 - direction];
-    if (notes.pdu_frame === p.frame) notes.pdu_index++;
+    if (notes.pdu_frame === stamp.frame) notes.pdu_index++;
     else {
-      notes.pdu_frame = p.frame;
+      notes.pdu_frame = stamp.frame;
       notes.pdu_index = 0;
     }
     dissection.run(state.dissector, r, conversation, complete);
     if (dissection.failed !== null) this.failed(state);
-    this.consumer.rows(slot, state, notes, p, dissection);
+    this.consumer.rows(slot, state, notes, p, stamp, dissection);
   }
 
   unrecognised(state: FlowState, direction: 0 | 1): void {
@@ -379,7 +388,8 @@ export class Shard implements PduSink {
     table.packets[at] = table.packets[at + 1] = 0;
     table.bytes[at] = table.bytes[at + 1] = 0;
     if (state !== undefined) {
-      for (const entry of (state.notes as FlowNotes).activities) if (entry.count > 0) factsConsumer.sayActivity(slot, entry, frame);
+      for (const entry of (state.notes as FlowNotes).activities)
+        if (entry.count > 0) factsConsumer.sayActivity(slot, entry, frame);
     }
   }
 

@@ -48,7 +48,11 @@ export default function task({ range, flush, finish }: BatchTask): BatchAnswer {
   const failures = shard.failures.splice(0);
   if (shard.records !== null) {
     const { writer, order, ends, count } = shard.records;
-    const records = { bytes: writer.out.bytes.slice(0, writer.out.position), order: order.slice(0, count), ends: ends.slice(0, count) };
+    const records = {
+      bytes: writer.out.bytes.slice(0, writer.out.position),
+      order: order.slice(0, count),
+      ends: ends.slice(0, count),
+    };
     shard.records.reset();
     return moved(records.bytes, { facts: null, records, failures });
   }

@@ -5,12 +5,19 @@ import { StreamBuffer } from './stream-buffer.ts';
 export const RecognisedBy = { nothing: 0, port: 1, probe: 2, parent: 3 } as const;
 export const RECOGNISED_BY_NAMES = ['', 'port', 'probe', 'parent'] as const;
 
+/** Which packet, and when. */
+export interface Stamp {
+  frame: number;
+  seconds: number;
+  nanoseconds: number;
+  time_ms: number;
+}
+
 /** A TCP segment that came before its predecessor, copied. */
-export interface HeldSegment {
+export interface HeldSegment extends Stamp {
   sequence: number;
   bytes: Uint8Array;
   missing: number;
-  time_ms: number;
 }
 
 /** One direction of TCP beyond its next sequence number, which is a column of the flow table. */
@@ -19,6 +26,8 @@ export class Stream extends StreamBuffer {
   held_bytes = 0;
   /** Packets of the flow that may still pass before a hole the receiver has acknowledged counts as lost; -1: none is. */
   patience = -1;
+  /** Bytes were lost since the other direction last sent some: what it answers may be among them. */
+  lost = false;
 }
 
 /** What a flow needs once it carries payload; the flow table's columns hold the rest. */

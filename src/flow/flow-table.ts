@@ -43,7 +43,8 @@ export const FLOW_LIMITS: FlowLimits = { max_flows: 1 << 20, tcp_timeout_ms: 24 
 export type IsServicePort = (is_tcp: boolean, port: number) => boolean;
 
 /**
- * Conversations by address pair, ports, protocol and innermost VLAN (identical cells often reuse addresses, each in its own VLAN).
+ * Conversations by address pair, ports and protocol. VLANs do not tell conversations apart: a mirror port often shows one direction
+ * tagged and the other not, or each in its own VLAN where a router lies between; request and response must meet all the same.
  * Numbers live in columns, one place a flow, so that a flow that carries no payload costs no object. Direction 0 is from the opener.
  * Nothing is timed out by itself: timeouts are judged when the next packet of the flow comes. At `max_flows` the flow that has
  * been silent longest among a few is evicted, and counted.
@@ -66,6 +67,8 @@ export class FlowTable {
   readonly bytes: Float64Array;
   readonly mac_high: Uint16Array;
   readonly mac_low: Uint32Array;
+  /** The innermost VLAN the end was seen in, 0 none: each end has its own where a router lies between. */
+  readonly vlan: Uint16Array;
   readonly states: (FlowState | undefined)[] = [];
 
   /** Of the last `find`: */
@@ -106,6 +109,7 @@ export class FlowTable {
     this.bytes = new Float64Array(capacity * 2);
     this.mac_high = new Uint16Array(capacity * 2);
     this.mac_low = new Uint32Array(capacity * 2);
+    this.vlan = new Uint16Array(capacity * 2);
   }
 
   get count(): number {
@@ -162,7 +166,7 @@ export class FlowTable {
       high = t;
     }
     const ports = ((low << 16) | high) >>> 0;
-    const meta = ((p.vlan << 16) | protocol) >>> 0;
+    const meta = protocol;
     let h = Math.imul(s3, 0x9e3779b1) ^ Math.imul(d3, 0x85ebca6b) ^ Math.imul(ports, 0xc2b2ae35) ^ Math.imul(meta, 0x27d4eb2f);
     h ^= Math.imul(s0 ^ s1 ^ (s2 << 7), 0x165667b1) ^ Math.imul(d0 ^ d1 ^ (d2 << 5), 0x2c1b3c6d);
     h ^= h >>> 15;
@@ -172,8 +176,16 @@ export class FlowTable {
     for (let slot = this.buckets[bucket] - 1; slot >= 0; slot = this.chain[slot] - 1) {
       const k = slot * KEY_WORDS;
       if (
-        key[k + 3] === s3 && key[k + 7] === d3 && key[k + 8] === ports && key[k + 9] === meta &&
-        key[k + 2] === s2 && key[k + 6] === d2 && key[k + 1] === s1 && key[k + 5] === d1 && key[k] === s0 && key[k + 4] === d0
+        key[k + 3] === s3 &&
+        key[k + 7] === d3 &&
+        key[k + 8] === ports &&
+        key[k + 9] === meta &&
+        key[k + 2] === s2 &&
+        key[k + 6] === d2 &&
+        key[k + 1] === s1 &&
+        key[k + 5] === d1 &&
+        key[k] === s0 &&
+        key[k + 4] === d0
       ) {
         // biome-ignore format: the key, word by word
         const direction = (((flags[slot] & OPENER_IS_B) >> 1) ^ (swap ? 1 : 0)) as 0 | 1;
@@ -260,6 +272,7 @@ export class FlowTable {
     this.bytes[two] = this.bytes[two + 1] = 0;
     this.mac_high[two] = this.mac_high[two + 1] = 0;
     this.mac_low[two] = this.mac_low[two + 1] = 0;
+    this.vlan[two] = this.vlan[two + 1] = p.vlan;
     this.states[slot] = undefined;
     this.slot = slot;
     this.direction = senderOpens ? 0 : 1;
@@ -308,10 +321,7 @@ export class FlowTable {
   }
   /** IP protocol number, or PROTOCOL_ETHERNET. */
   protocol(slot: number): number {
-    return this.key[slot * KEY_WORDS + 9] & 0xffff;
-  }
-  vlan(slot: number): number {
-    return this.key[slot * KEY_WORDS + 9] >>> 16;
+    return this.key[slot * KEY_WORDS + 9];
   }
 
   /** Every flow in use, for the last words at the end. */

@@ -113,7 +113,14 @@ export class Framer implements StreamSink {
   /**
    * Gives every whole PDU in the bytes; returns how many bytes are done with. What is left begins a PDU that is not whole yet.
    */
-  private cutAll(state: FlowState, direction: 0 | 1, stream: StreamBuffer, bytes: Uint8Array, start: number, end: number): number {
+  private cutAll(
+    state: FlowState,
+    direction: 0 | 1,
+    stream: StreamBuffer,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+  ): number {
     const framing = this.registry.dissectors[state.dissector].framing!;
     let at = start;
     // Right behind a gap a segment mostly begins a PDU; after an impossible size only a sure sign will do.
@@ -315,7 +322,8 @@ export class Framer implements StreamSink {
     const dissector = this.registry.dissectors[state.dissector];
     const { framing } = dissector;
     if (framing === undefined) {
-      if (this.probe(state.dissector, bytes, start, end) !== Match.no) this.give(state, direction, bytes, start, end, missing === 0);
+      if (this.probe(state.dissector, bytes, start, end) !== Match.no)
+        this.give(state, direction, bytes, start, end, missing === 0);
       return;
     }
     for (let at = start; at < end && !state.aside; ) {
@@ -331,7 +339,15 @@ export class Framer implements StreamSink {
   }
 
   /** Payload that an EtherType announced. */
-  frame(state: FlowState, direction: 0 | 1, ethertype: number, bytes: Uint8Array, start: number, end: number, missing: number): void {
+  frame(
+    state: FlowState,
+    direction: 0 | 1,
+    ethertype: number,
+    bytes: Uint8Array,
+    start: number,
+    end: number,
+    missing: number,
+  ): void {
     if (state.aside) return;
     if (state.dissector === UNKNOWN) {
       const index = this.registry.onEthertype(ethertype);

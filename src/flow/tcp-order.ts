@@ -41,6 +41,8 @@ export class TcpOrder {
   };
   private readonly table: FlowTable;
   private readonly sink: StreamSink;
+  /** The held segment that is being delivered: what comes out of it belongs to its packet, not to the one that let it go. */
+  released: HeldSegment | null = null;
   private held_bytes = 0;
 
   constructor(table: FlowTable, sink: StreamSink) {
@@ -59,15 +61,19 @@ export class TcpOrder {
     }
     const size = p.payload_end - p.payload + p.payload_missing;
     if (state !== undefined) {
+      const other = state.streams[1 - direction];
+      if (other.held.length > 0) this.judgeAcknowledged(slot, direction, p, size > 0, state);
       if (size > 0) {
-        state.conversation.acknowledges_unseen =
+        const acknowledges_beyond =
           (tcp_flags & ACK) !== 0 &&
           ((flags[slot] & SYNCED[1 - direction]) === 0 ||
             ((p.tcp_acknowledgment - next_sequence[slot * 2 + 1 - direction]) | 0) > 0);
+        state.conversation.acknowledges_unseen = acknowledges_beyond || other.lost;
         const sequence = tcp_flags & SYN ? (p.tcp_sequence + 1) >>> 0 : p.tcp_sequence;
         this.segment(slot, direction, sequence, p, state);
+        other.lost = false;
       }
-      if (state.streams[0].held.length + state.streams[1].held.length > 0) this.judgeHoles(slot, direction, p, state);
+      if (state.streams[0].held.length + state.streams[1].held.length > 0) this.judgeAge(slot, p, state);
     } else if (size === 0 && (tcp_flags & (SYN | RST | FIN)) === 0 && (flags[slot] & SYNCED[direction]) === 0) {
       next_sequence[at] = p.tcp_sequence;
       flags[slot] |= SYNCED[direction];
@@ -140,7 +146,8 @@ export class TcpOrder {
     }
     const bytes = new Uint8Array(new SharedArrayBuffer(size));
     bytes.set(p.bytes.subarray(p.payload, p.payload_end));
-    const segment: HeldSegment = { sequence, bytes, missing: p.payload_missing, time_ms: p.time_ms };
+    const { frame, seconds, nanoseconds, time_ms } = p;
+    const segment: HeldSegment = { sequence, bytes, missing: p.payload_missing, frame, seconds, nanoseconds, time_ms };
     let i = stream.held.length;
     while (i > 0 && ((stream.held[i - 1].sequence - sequence) | 0) > 0) i--;
     const before = stream.held[i - 1];
@@ -176,7 +183,9 @@ export class TcpOrder {
       if (old > 0) this.counters.overlaps++;
       const start = old < size ? old : size;
       const missing = old < size ? segment.missing : size + segment.missing - old;
+      this.released = segment;
       this.deliver(at, direction, segment.bytes, start, size, missing, state);
+      this.released = null;
     }
     stream.patience = -1;
   }
@@ -189,24 +198,34 @@ export class TcpOrder {
     if (size > 0) {
       this.counters.gaps++;
       this.counters.gap_bytes += size;
+      stream.lost = true;
       next_sequence[at] = stream.held[0].sequence;
       this.sink.gap(state, direction, size);
     }
     this.release(at, direction, state);
   }
 
-  /** After each packet of a flow with a hole: has the receiver acknowledged it, or has it lasted too long? */
-  private judgeHoles(slot: number, direction: 0 | 1, p: Packet, state: FlowState): void {
-    const { next_sequence } = this.table;
+  /**
+   * A packet of the other direction, before it is looked into: does it acknowledge what lies behind the hole? Then the receiver has
+   * what we do not, and if it answers (payload), what it answers must come first. A bare acknowledgement may have overtaken the data.
+   */
+  private judgeAcknowledged(slot: number, direction: 0 | 1, p: Packet, answers: boolean, state: FlowState): void {
+    const other = (1 - direction) as 0 | 1;
+    const stream = state.streams[other];
+    const at = slot * 2 + other;
+    if ((p.tcp_flags & ACK) === 0 || ((p.tcp_acknowledgment - this.table.next_sequence[at]) | 0) <= 0) return;
+    if (answers) this.giveUpHole(at, other, state);
+    else if (stream.patience < 0) stream.patience = TCP_LIMITS.patience_packets;
+  }
+
+  /** After each packet of a flow with a hole: has it lasted too long? */
+  private judgeAge(slot: number, p: Packet, state: FlowState): void {
     for (let d = 0 as 0 | 1; ; d = 1) {
       const stream = state.streams[d];
       if (stream.held.length > 0) {
-        const at = slot * 2 + d;
-        const acknowledged = d !== direction && (p.tcp_flags & ACK) !== 0 && ((p.tcp_acknowledgment - next_sequence[at]) | 0) > 0;
-        if (acknowledged && stream.patience < 0) stream.patience = TCP_LIMITS.patience_packets;
-        else if (stream.patience > 0) stream.patience--;
+        if (stream.patience > 0) stream.patience--;
         const late = p.time_ms - stream.held[0].time_ms > TCP_LIMITS.patience_ms;
-        if (stream.patience === 0 || late) this.giveUpHole(at, d, state);
+        if (stream.patience === 0 || late) this.giveUpHole(slot * 2 + d, d, state);
       }
       if (d === 1) return;
     }

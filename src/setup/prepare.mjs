@@ -21,13 +21,17 @@ function install() {
   const wanted = hashOf(['package.json', 'package-lock.json']);
   const stamp = inRoot('node_modules', '.ot-sensor-installed');
   if (read(stamp) === wanted) return;
-  say('installing dependencies (once; better-sqlite3 is compiled where no prebuilt binary can be had, which takes about a minute) …');
+  say(
+    'installing dependencies (once; better-sqlite3 is compiled where no prebuilt binary can be had, which takes about a minute) …',
+  );
   run('npm', ['ci', '--no-audit', '--no-fund', ...(quiet ? ['--loglevel=error'] : [])]);
   fs.writeFileSync(stamp, wanted);
 }
 
 function build() {
-  const sources = ['src', 'dissectors', 'bench', 'fixtures'].flatMap((folder) => filesIn(inRoot(folder))).filter((file) => /\.(ts|proto)$/.test(file));
+  const sources = ['src', 'dissectors', 'bench', 'fixtures']
+    .flatMap((folder) => filesIn(inRoot(folder)))
+    .filter((file) => /\.(ts|proto)$/.test(file));
   const wanted = hashOf(['package-lock.json', 'tsconfig.json', ...sources.map((file) => path.relative(root, file))]);
   const stamp = inRoot('dist', '.built');
   if (read(stamp) === wanted) return;
@@ -66,7 +70,12 @@ function filesIn(folder) {
 
 function hashOf(files) {
   const hash = createHash('sha256').update(process.version);
-  for (const file of files) hash.update(file).update('\0').update(fs.readFileSync(inRoot(file))).update('\0');
+  for (const file of files)
+    hash
+      .update(file)
+      .update('\0')
+      .update(fs.readFileSync(inRoot(file)))
+      .update('\0');
   return hash.digest('hex');
 }
 

@@ -7,4 +7,6 @@ const files = args.some((arg) => !arg.startsWith('-'));
 const plant = ['fixtures/plant.pcap', '--zones', 'fixtures/plant.zones.yaml'];
 const command = ['replay', ...(files ? [] : plant), ...args.filter((arg) => arg !== '--exit')];
 // A relative path means the folder the user stands in.
-run(process.execPath, [`${root}/dist/src/cli/main.js`, ...command], { cwd: files ? (process.env.INIT_CWD ?? process.cwd()) : root });
+run(process.execPath, [`${root}/dist/src/cli/main.js`, ...command], {
+  cwd: files ? (process.env.INIT_CWD ?? process.cwd()) : root,
+});
