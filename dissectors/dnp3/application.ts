@@ -107,7 +107,7 @@ export function readFragment(r: Reader, emit: Emit, conversation: Talk, pdu: Pdu
   pdu.operation = operationOf(code, r.remaining > 0 ? r.peekU8() : -1);
   if (code === FunctionCode.confirm) joinConfirm(conversation, pdu, association);
   else if (code === FunctionCode.unsolicited_response) association.unsolicited_sequence = pdu.sequence;
-  else if (isResponse(code)) joinResponse(conversation, pdu, association);
+  else if (isResponse(code)) joinResponse(conversation, pdu, association, r.remaining > 0);
   else joinRequest(r, conversation, pdu, association);
 
   place.function = code;
@@ -140,7 +140,7 @@ function readInternalIndications(r: Reader, pdu: Pdu): void {
   pdu.iin_reserved_1 = (iin & 0x0080) !== 0;
 }
 
-/** The request was not carried out: NO_FUNC_CODE_SUPPORT, OBJECT_UNKNOWN, PARAMETER_ERROR or ALREADY_EXECUTING. */
+/** NO_FUNC_CODE_SUPPORT, OBJECT_UNKNOWN, PARAMETER_ERROR, ALREADY_EXECUTING */
 const REFUSED = 0x0017;
 
 function joinRequest(r: Reader, conversation: Talk, pdu: Pdu, association: Association): void {
@@ -170,20 +170,21 @@ function joinOperate(r: Reader, conversation: Talk, pdu: Pdu, association: Assoc
   if (!repeats || !follows) conversation.anomaly(pdu, 'operate_mismatch');
 }
 
-function joinResponse(conversation: Talk, pdu: Pdu, association: Association): void {
+function joinResponse(conversation: Talk, pdu: Pdu, association: Association, hasObjects: boolean): void {
   // A challenge is not yet the answer (7.5.2.3): the request waits until the reply to the challenge was judged.
   const isChallenge =
     pdu.function === FunctionCode.authenticate_resp && association.functionOf(pdu.sequence) !== FunctionCode.authenticate_req;
   const request = isChallenge && association.isWaiting(pdu.sequence) ? pdu.sequence : association.answer(pdu.sequence, pdu.fir);
   if (request < 0) {
     if (association.has_requests) conversation.anomaly(pdu, 'response_mismatch');
-    return;
+  } else {
+    pdu.request_function = association.functionOf(request);
+    pdu.response_time_ms = conversation.time_ms - association.timeOf(request);
+    if (pdu.function === FunctionCode.response) pdu.operation = association.operationOf(request);
   }
-  pdu.request_function = association.functionOf(request);
-  pdu.response_time_ms = conversation.time_ms - association.timeOf(request);
-  if (pdu.function === FunctionCode.response) {
-    pdu.operation = pdu.iin & REFUSED ? Operation.error : association.operationOf(request);
-  }
+  // A READ of several objects may find some of them: then it did not fail.
+  const isPartial = hasObjects && (pdu.operation === Operation.read || pdu.operation === Operation.identify);
+  if (pdu.function === FunctionCode.response && pdu.iin & REFUSED && !isPartial) pdu.operation = Operation.error;
 }
 
 function joinConfirm(conversation: Talk, pdu: Pdu, association: Association): void {
