@@ -9,6 +9,10 @@ export interface Limits {
   devices_without_mac: number;
   interfaces_per_device: number;
   addresses_per_device: number;
+  /** Segments in which one address is told apart. */
+  segments_per_address: number;
+  /** MACs that are remembered to have used one address in a segment. */
+  claims_per_address: number;
   attributes_per_device: number;
   /** Former values kept of what one source says. */
   values_per_attribute: number;
@@ -34,6 +38,8 @@ export const DEFAULT_LIMITS: Limits = {
   devices_without_mac: 25_000,
   interfaces_per_device: 64,
   addresses_per_device: 256,
+  segments_per_address: 64,
+  claims_per_address: 16,
   attributes_per_device: 512,
   values_per_attribute: 16,
   parts_per_device: 1024,

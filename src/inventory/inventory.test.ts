@@ -611,4 +611,18 @@ describe('properties', () => {
       expect(inventory.counters[name], name).toBeGreaterThan(0);
     }
   });
+
+  test('one address in thousands of segments, or claimed by thousands of MACs, costs each packet no more than the first', () => {
+    const inventory = new Inventory();
+    const s = new Script(inventory);
+    for (let i = 0; i < 4000; i++)
+      s.sees('00:00:5e:00:01:01/10.0.0.1', 'arp', i & 63, i >> 6).sees(`${ROUTER}/10.0.0.2`, 'traffic', i & 63, i >> 6);
+    expect(inventory.counters.addresses_refused).toBeGreaterThan(0);
+    for (let i = 0; i < 4000; i++) s.sees(`00:1b:1b:00:${hex(i >> 8)}:${hex(i & 255)}/10.0.0.3`, 'arp');
+    const begin = performance.now();
+    for (let i = 0; i < 4000; i++) s.sees(`00:1b:1b:00:${hex(i >> 8)}:${hex(i & 255)}/10.0.0.3`, 'arp');
+    expect(performance.now() - begin).toBeLessThan(2000);
+    const stored = new Stored().drain(inventory);
+    expect([...stored.addresses.values()].filter((a) => a.ip === '10.0.0.3' && a.current)).toHaveLength(1);
+  });
 });

@@ -303,6 +303,10 @@ export class Inventory {
     }
     const place = this.#place(segment, ip);
     end.place = place;
+    if (!place) {
+      if (face?.device) this.#touch(face.device);
+      return;
+    }
     if (face?.redundancy !== '') {
       if (face && place.claims.length === 0) place.via = face;
       this.#settle(at, place, null, how);
@@ -324,6 +328,7 @@ export class Inventory {
         return;
       }
       claim = { face, place, strong, transit: false, last_ms: at.time_ms };
+      if (place.claims.length >= this.limits.claims_per_address) dropClaim(place);
       face.claims.set(ip, claim);
       place.claims.push(claim);
       if (!strong && this.#forwards(face, at)) {
@@ -382,14 +387,18 @@ export class Inventory {
     return null;
   }
 
-  #place(segment: string, ip: string): Place {
+  #place(segment: string, ip: string): Place | null {
     const key = `${segment}|${ip}`;
     let place = this.#places.get(key);
     if (!place) {
-      place = { segment, ip, device: null, claims: [], via: null };
-      // Places that nobody could be found for (limits) are not kept: see #settle.
-      this.#places.set(key, place);
       const others = this.#places_by_ip.get(ip);
+      // Places may be many more than devices: one address in every segment there can be.
+      if (this.#places.size >= 2 * this.limits.devices || (others && others.length >= this.limits.segments_per_address)) {
+        this.counters.addresses_refused++;
+        return null;
+      }
+      place = { segment, ip, device: null, claims: [], via: null };
+      this.#places.set(key, place);
       if (others) others.push(place);
       else this.#places_by_ip.set(ip, [place]);
     }
@@ -467,6 +476,7 @@ export class Inventory {
     }
     if (!this.#makeRoom(device)) {
       place.device = null;
+      if (place.claims.length === 0) this.#forget(place);
       return;
     }
     const renewed = face !== null && strength(how) > 0 && !place.ip.includes(':');
@@ -1066,6 +1076,7 @@ export class Inventory {
     const device = this.#devices.get(device_id);
     if (!device) return;
     const place = this.#place(segment, ip);
+    if (!place) return;
     const face = record.mac === '' ? null : (this.#faces.get(`${segment}|${record.mac}`) ?? null);
     device.addresses.set(`${segment}|${ip}|${record.mac}`, { place, ...record });
     if (face) {
@@ -1124,6 +1135,13 @@ function ipOf(text: string): string {
   if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return '';
   const bytes = Uint8Array.from(text.split('.'), Number);
   return isHost(bytes) ? anyIp(bytes) : '';
+}
+
+/** The oldest one of somebody who does not hold the address. */
+function dropClaim(place: Place): void {
+  const index = place.claims.findIndex((claim) => claim.face.device !== place.device);
+  const [claim] = place.claims.splice(Math.max(0, index), 1);
+  claim.face.claims.delete(place.ip);
 }
 
 const recordKey = (place: Place, face: Face | null) => `${place.segment}|${place.ip}|${face?.mac ?? ''}`;

@@ -210,7 +210,6 @@ describe('the writer', () => {
     const begin = performance.now();
     writer.apply(changes({ connections }));
     const per_second = connections.length / ((performance.now() - begin) / 1000);
-    console.log(`${Math.round(per_second)} connections/s`);
     // The machine is shared while tests run: a tenth of what it does alone.
     expect(per_second).toBeGreaterThan(15_000);
   });
