@@ -20,7 +20,7 @@ export const CATALOGUE = [
     category: 'Unauthorized communication behavior',
     engine: 'policy violation',
     techniques: ['T0886'],
-    description: '{from_zone} → {to_zone}: {what}. {reason}',
+    description: '{what} from {from_zone} to {to_zone}: {why}',
   },
   {
     kind: 'new_device',

@@ -33,7 +33,7 @@ export class Dissection implements ConversationHost {
 
   private readonly registry: Registry;
   /** Record types that have rows in this PDU. */
-  private readonly used: RecordType<any>[] = [];
+  private readonly used: RecordType[] = [];
   private used_count = 0;
   private conversation!: Conversation;
   private reader!: Reader;
@@ -41,7 +41,7 @@ export class Dissection implements ConversationHost {
   private depth = 0;
   private head = 0;
   private complete = true;
-  private readonly overflow = new Map<RecordType<any>, Row>();
+  private readonly overflow = new Map<RecordType, Row>();
   private readonly emit = <F extends Fields>(type: RecordType<F>): RowOf<F> => this.newRow(type) as RowOf<F>;
 
   constructor(registry: Registry) {
@@ -99,7 +99,7 @@ export class Dissection implements ConversationHost {
     conversation.state = outerState;
   }
 
-  private newRow(type: RecordType<any>): Row {
+  private newRow(type: RecordType): Row {
     if (this.reader.truncated) this.markCut();
     let row: Row;
     if (this.count >= MAX_ROWS_PER_PDU) {

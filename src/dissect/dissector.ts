@@ -42,7 +42,7 @@ export interface Dissector<State = unknown, Anomaly extends string = string> {
   /** What it was written from: standard, edition, clauses. */
   specification: string;
   carriers: Carrier[];
-  records: RecordType<any>[];
+  records: RecordType[];
   /** Every anomaly this dissector can name, with what it means. A closed list: rules and alerts match on the names. At most 31. */
   anomalies: Readonly<Record<Anomaly, string>>;
   /** Absent where the carrier's payload is the PDU (ethertype, datagram, within). Required on TCP. */

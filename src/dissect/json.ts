@@ -179,7 +179,10 @@ export class JsonWriter {
     bytes[this.position++] = 34;
     for (let i = start; i < start + length; i++) {
       const c = source[i];
-      if (c >= 0x80) return this.textSlowly(source, i, start + length);
+      if (c >= 0x80) {
+        this.textSlowly(source, i, start + length);
+        return;
+      }
       this.textByte(c);
     }
     bytes[this.position++] = 34;

@@ -32,7 +32,7 @@ export class EnvelopeWriter {
   private readonly registry: Registry;
   private readonly table: FlowTable;
   /** By dissector: one record type may serve several. */
-  private readonly names: Map<RecordType<any>, Uint8Array>[];
+  private readonly names: Map<RecordType, Uint8Array>[];
   private second = -1;
   private secondText: Uint8Array = c('');
 

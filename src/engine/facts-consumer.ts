@@ -1,6 +1,7 @@
 import type { Packet } from '../decode/packet.ts';
 import { programmingAlert } from '../detect/programming.ts';
 import type { Dissection } from '../dissect/dissection.ts';
+import { JsonWriter } from '../dissect/json.ts';
 import { OPERATION_NAMES, Operation, ROLE_NAMES, type RoleCode, Status } from '../dissect/operation.ts';
 import type { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
@@ -178,13 +179,21 @@ export class FactsConsumer implements RowConsumer {
   }
 }
 
-/** The named values of a row in words, for the text of an alert: "Function: PLC Stop". */
+/** What a row does, in words, for the text of an alert: "function: pi_service, pi_service: _INSE, block number: 5". */
 function describeRow(row: Row): string {
+  const out = new JsonWriter(new Uint8Array(256));
+  row.writeFields(out);
+  const fields = JSON.parse(Buffer.from(out.bytes.buffer, out.bytes.byteOffset, out.position).toString()) as Record<
+    string,
+    unknown
+  >;
   const parts: string[] = [];
-  row.type.fieldNames.forEach((name, index) => {
-    const value = row.type.fields[name].names?.[row.v[index]];
-    if (value !== undefined && row.hasAt(index) && /function|service|command|operation|subfunction|sub_function/.test(name))
-      parts.push(`${name.replaceAll('_', ' ')}: ${value}`);
-  });
+  for (const [name, value] of Object.entries(fields)) {
+    if (!/function|service|command|block|file|mode/.test(name) || /_name$|length|size/.test(name)) continue;
+    const words = fields[`${name}_name`] ?? value;
+    if (words !== '' && parts.length < MAX_DESCRIBED) parts.push(`${name.replaceAll('_', ' ')}: ${String(words)}`);
+  }
   return parts.join(', ');
 }
+
+const MAX_DESCRIBED = 8;

@@ -34,7 +34,9 @@ export class FlowNotes {
   last_activity = 0;
   findings: Map<number, OpenFinding> | null = null;
   identities: Map<string, string> | null = null;
+  /** Which zones it goes between, and the end that was the server when that was looked up. */
   pair: PairPolicy | null = null;
+  pair_server_end = -1;
   /** Packets that still belong to the last finding's evidence, and its key. */
   follow_packets = 0;
   follow_key = '';

@@ -1,8 +1,9 @@
 import type { Packet } from '../decode/packet.ts';
 import type { Dissection } from '../dissect/dissection.ts';
+import { Role } from '../dissect/operation.ts';
 import type { Registry } from '../dissect/registry.ts';
 import type { FlowState } from '../flow/flow-state.ts';
-import { type FlowTable, JUDGED, PROTOCOL_ETHERNET } from '../flow/flow-table.ts';
+import { type FlowTable, JUDGED, OPENER_CERTAIN, PROTOCOL_ETHERNET, SPOKEN } from '../flow/flow-table.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
 import { compilePolicy, type Explanation, type PairPolicy, type Policy } from '../policy/index.ts';
 import type { Findings } from './findings.ts';
@@ -35,18 +36,33 @@ export class PolicyWatch {
 
   /** The rows of one recognised PDU. */
   rows(slot: number, state: FlowState, notes: FlowNotes, p: Packet, dissection: Dissection): void {
-    notes.pair ??= this.pairOf(slot);
+    const { conversation } = state;
+    const { table } = this;
+    const server_end = this.serverEnd(slot, conversation.client_direction);
+    if (notes.pair === null || notes.pair_server_end !== server_end) {
+      notes.pair = this.pairOf(slot, server_end);
+      notes.pair_server_end = server_end;
+    }
     const { pair } = notes;
     if (pair.always_allow) return;
-    const { conversation } = state;
-    const protocol = this.table.protocol(slot);
+    const protocol = table.protocol(slot);
     const ip_protocol = protocol === PROTOCOL_ETHERNET ? -1 : protocol;
-    const port = state.ports[1] === 0 ? -1 : state.ports[1];
-    const verdict = pair.evaluate(dissection.rows, dissection.count, ip_protocol, port, conversation.sender, p.time_ms);
+    const port = state.ports[server_end] === 0 ? -1 : state.ports[server_end];
+    // Where a mirror port shows the server's direction only, its answers are all there is to judge by.
+    const asks = (table.flags[slot] & SPOKEN[1 - server_end]) !== 0;
+    const role = asks ? conversation.sender : Role.unknown;
+    const { rows, count, unrecognised } = dissection;
+    const verdict = pair.evaluate(rows, count, ip_protocol, port, role, p.time_ms, unrecognised);
     if (verdict === 0 || this.findings.repeats(notes, 'zone_crossing', verdict, p)) return;
-    const row = dissection.rows[this.policy.verdict_row];
-    const { name } = this.registry.dissectors[row.dissector];
-    this.raise(slot, notes, conversation.direction, name, verdict, p);
+    const { verdict_row } = this.policy;
+    const dissector = verdict_row < count ? rows[verdict_row].dissector : unrecognised;
+    const observed = this.policy.observed(verdict, rows, count);
+    this.raise(slot, notes, conversation.direction, this.registry.dissectors[dissector].name, verdict, p, observed);
+  }
+
+  /** Who serves: the responder of a handshake; without one, whoever the protocol shows to be the server. */
+  private serverEnd(slot: number, client_direction: number): 0 | 1 {
+    return (this.table.flags[slot] & OPENER_CERTAIN) === 0 && client_direction === 1 ? 0 : 1;
   }
 
   /** A conversation in which nothing was recognised (yet): judged once, when it is clear that nothing will be. */
@@ -56,7 +72,7 @@ export class PolicyWatch {
     table.flags[slot] |= JUDGED;
     const protocol = table.protocol(slot);
     if (protocol === PROTOCOL_ETHERNET && p.ethertype === ARP) return;
-    const pair = this.pairOf(slot);
+    const pair = this.pairOf(slot, 1);
     if (pair.always_allow) return;
     const state = table.states[slot];
     const port = table.port(slot, 1);
@@ -67,18 +83,26 @@ export class PolicyWatch {
     this.raise(slot, notes, 0, '', verdict, p);
   }
 
-  private raise(slot: number, notes: FlowNotes, direction: 0 | 1, app_proto: string, verdict: number, p: Packet): void {
+  private raise(
+    slot: number,
+    notes: FlowNotes,
+    direction: 0 | 1,
+    app_proto: string,
+    verdict: number,
+    p: Packet,
+    observed = '',
+  ): void {
     const explanation = this.policy.explain(verdict);
     this.findings.raise(slot, notes, 'zone_crossing', verdict, p, {
       direction,
       app_proto,
       operation: explanation.operation ?? '',
-      details: details(explanation),
+      details: details(explanation, observed),
     });
   }
 
-  private pairOf(slot: number): PairPolicy {
-    return this.policy.pair(this.zoneOf(slot, 0), this.zoneOf(slot, 1));
+  private pairOf(slot: number, server_end: 0 | 1): PairPolicy {
+    return this.policy.pair(this.zoneOf(slot, (1 - server_end) as 0 | 1), this.zoneOf(slot, server_end));
   }
 
   private zoneOf(slot: number, end: 0 | 1): number {
@@ -94,14 +118,14 @@ export class PolicyWatch {
   }
 }
 
-function details({ from, to, protocol, operation, reason, conduit, text }: Explanation): Record<string, string> {
-  const what = operation === null ? protocol : `${protocol} ${operation}`;
+function details(explanation: Explanation, observed: string): Record<string, string> {
+  const { from, to, protocol, operation, reason, conduit, why } = explanation;
   const found: Record<string, string> = {
     from_zone: from,
     to_zone: to,
-    what,
-    why: reason,
-    reason: text,
+    what: operation === null ? protocol : `${protocol} ${operation}`,
+    why: observed === '' ? why : `${why} (${observed})`,
+    reason,
     key: `${reason} ${conduit ?? ''}`,
   };
   if (conduit !== null) found.nearest_conduit = conduit;
