@@ -203,6 +203,17 @@ describe('routers', () => {
     expect(other.summary).toEqual(expected);
   });
 
+  test('a router that never spoke ARP keeps its own address: the one among the hosts it is met with', () => {
+    const { summary } = run((s) => {
+      s.sees(`${HMI}/192.168.1.20`);
+      for (const ip of ['192.168.1.1', '10.1.0.5', '10.2.0.7']) s.sees(`${ROUTER}/${ip}`);
+      s.sees(`${ROUTER}/192.168.1.1`);
+    });
+    expect(summary).toEqual(
+      [`${HMI} 192.168.1.20 unknown`, `${ROUTER} 192.168.1.1 router`, '- 10.1.0.5 unknown', '- 10.2.0.7 unknown'].sort(),
+    );
+  });
+
   test('a mirror of one leg only: the MAC that requests are sent to is not who answers', () => {
     const { summary, stored } = run((s) => {
       s.sees(`${HMI}/10.0.0.2`)

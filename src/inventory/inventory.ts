@@ -114,6 +114,8 @@ export class Inventory {
   readonly #places = new Map<string, Place>();
   /** The same address in all segments. */
   readonly #places_by_ip = new Map<string, Place[]>();
+  /** Networks of a segment whose hosts are met with MACs of their own: two of these devices, which is enough to know another one. */
+  readonly #local = new Map<string, number[]>();
   readonly #by_chassis = new Map<string, Device>();
   readonly #by_serial = new Map<string, Device>();
   readonly #conversations: Conversations;
@@ -508,7 +510,9 @@ export class Inventory {
       const title = `${labelOf(device)} uses ${place.ip}, before ${before.join(', ')}`;
       this.#event(at, 'address_changed', device, title, { ip: place.ip, mac: face.mac, before, how });
     }
-    if (face) this.#gather(at, place, device);
+    if (!face) return;
+    this.#isLocal(face, place.ip, device);
+    this.#gather(at, place, device);
   }
 
   /** Where the same address was met behind routers in other segments, it was this device. */
@@ -571,8 +575,9 @@ export class Inventory {
     const router = face.device as Device;
     face.router = true;
     const released: string[] = [];
+    const own = this.#ownAddress(face, router);
     for (const claim of [...face.claims.values()]) {
-      if (claim.strong) continue;
+      if (claim.strong || claim === own) continue;
       const { place } = claim;
       face.claims.delete(place.ip);
       place.claims.splice(place.claims.indexOf(claim), 1);
@@ -586,6 +591,26 @@ export class Inventory {
     const title = `${face.mac} forwards packets of other addresses: ${released.slice(0, 8).join(', ')}`;
     this.#event(at, 'router_recognised', router, title, { mac: face.mac, addresses: released });
     this.#classify(at, router);
+  }
+
+  /** Hosts of a network speak to each other without a router: its single address among theirs is the router's own. */
+  #ownAddress(face: Face, router: Device): Claim | null {
+    let own: Claim | null = null;
+    for (const claim of face.claims.values()) {
+      if (claim.strong) return null;
+      const ids = this.#local.get(`${face.segment}|${network(claim.place.ip)}`);
+      if (claim.place.device !== router || claim.place.ip.includes(':') || !ids?.some((id) => id !== router.id)) continue;
+      if (own) return null;
+      own = claim;
+    }
+    return own;
+  }
+
+  #isLocal(face: Face, ip: string, device: Device): void {
+    const key = `${face.segment}|${network(ip)}`;
+    const ids = this.#local.get(key);
+    if (!ids) this.#local.set(key, [device.id]);
+    else if (ids.length < 2 && ids[0] !== device.id) ids.push(device.id);
   }
 
   #release(at: Moment, router: Device, place: Place): void {
@@ -1083,6 +1108,7 @@ export class Inventory {
       const claim: Claim = { face, place, strong: strength(record.how) > 0, transit: false, last_ms: record.last_ms };
       face.claims.set(ip, claim);
       place.claims.push(claim);
+      this.#isLocal(face, ip, device);
     } else if (record.via_mac !== '') {
       place.via = this.#faces.get(`${segment}|${record.via_mac}`) ?? null;
     }
