@@ -27,7 +27,7 @@ const MAX_PACKED_ROWS = 255;
 const FLOOD_THRESHOLD = 32;
 const ALL_POINTS = 0xffff_ffff;
 
-/** IEEE 1815-2012, 4.2.2.7.3: object prefix and range specifier codes */
+/** IEEE 1815-2012, 4.2.2.7: object prefix and range specifier codes */
 const Prefix = { none: 0, index_4: 3, size_4: 6 } as const;
 const Range = { start_stop_4: 2, address_4: 5, all: 6, count_4: 9, variable_format: 11 } as const;
 /** Octets of the prefix and of each range number, by code. */
@@ -153,13 +153,13 @@ function joinRequest(r: Reader, conversation: Talk, pdu: Pdu, association: Assoc
   } else if (code === FunctionCode.operate) joinOperate(r, conversation, pdu, association);
   else association.select_unknown = false;
   if (isUnanswered(code) || pdu.destination >= FIRST_BROADCAST_ADDRESS) return;
-  // A reply to a challenge stands between a request and its response (7.5.2.3): the request stays the one that is answered.
+  // A reply to a challenge stands between a request and its response (clause 7): the request stays the one that is answered.
   if (code === FunctionCode.authenticate_req && association.isWaiting(pdu.sequence)) return;
   association.request(pdu.sequence, code, pdu.operation, conversation.time_ms);
   if (association.unanswered === FLOOD_THRESHOLD + 1) conversation.anomaly(pdu, 'request_flood');
 }
 
-/** 4.4.3: OPERATE repeats the objects of the SELECT, with the next sequence number. A retry has the number of the first try. */
+/** 4.4: OPERATE repeats the objects of the SELECT, with the next sequence number. A retry has the number of the first try. */
 function joinOperate(r: Reader, conversation: Talk, pdu: Pdu, association: Association): void {
   if (association.select_sequence < 0) {
     if (!association.select_unknown) conversation.anomaly(pdu, 'operate_without_select');
@@ -171,7 +171,7 @@ function joinOperate(r: Reader, conversation: Talk, pdu: Pdu, association: Assoc
 }
 
 function joinResponse(conversation: Talk, pdu: Pdu, association: Association, hasObjects: boolean): void {
-  // A challenge is not yet the answer (7.5.2.3): the request waits until the reply to the challenge was judged.
+  // A challenge is not yet the answer (clause 7): the request waits until the reply to the challenge was judged.
   const isChallenge =
     pdu.function === FunctionCode.authenticate_resp && association.functionOf(pdu.sequence) !== FunctionCode.authenticate_req;
   const request = isChallenge && association.isWaiting(pdu.sequence) ? pdu.sequence : association.answer(pdu.sequence, pdu.fir);
@@ -294,7 +294,7 @@ function readObjectHeader(
 const NAMED: Variation = { kind: 'data', parts: [], size: 0, bits: 0 };
 const OPAQUE: Variation = { kind: 'data', parts: [], size: Size.by_prefix, bits: 0 };
 
-/** 4.2.2.7.3.3: the range field. False where the code is reserved or the range runs backwards (count -1). */
+/** 4.2.2.7: the range field. False where the code is reserved or the range runs backwards (count -1). */
 function readRange(r: Reader, header: RowOf<typeof ObjectHeader.fields>, code: number, group: number): boolean {
   range.start = -1;
   range.count = 0;

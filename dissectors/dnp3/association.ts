@@ -4,7 +4,7 @@ import type { OperationCode } from '../../src/dissect/index.ts';
 const MAX_ASSOCIATIONS = 64;
 const NONE = -1;
 
-/** Application sequence numbers of requests (IEEE 1815-2012, 4.2.2.4.5). */
+/** Application sequence numbers of requests (IEEE 1815-2012, 4.2.2.4). */
 const SEQUENCE_SPACE = 16;
 
 /**

@@ -1,4 +1,4 @@
-/** The reversed polynomial of x^16 + x^13 + x^12 + x^11 + x^10 + x^8 + x^6 + x^5 + x^2 + 1 (IEEE 1815-2012, 9.2.4.3.2). */
+/** The reversed polynomial of x^16 + x^13 + x^12 + x^11 + x^10 + x^8 + x^6 + x^5 + x^2 + 1 (IEEE 1815-2012, 9.2.4.3). */
 const POLYNOMIAL = 0xa6bc;
 
 const TABLE = Uint16Array.from({ length: 256 }, (_, octet) => {

@@ -105,7 +105,7 @@ export function isUnanswered(code: number): boolean {
 }
 
 /**
- * Do the object headers of this function stand without data? Then a range only names the points (4.2.2.7.1). An object size
+ * Do the object headers of this function stand without data? Then a range only names the points (4.2.2.7). An object size
  * before each object, authentication objects and the time of a freeze carry data even there.
  */
 export function namesPointsOnly(code: number): boolean {

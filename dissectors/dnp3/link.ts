@@ -4,7 +4,7 @@ import { crcIsRight } from './crc.ts';
 /** IEEE 1815-2012, clause 9: the data link layer. Start octets, LENGTH, CONTROL, two addresses, and a CRC over those eight. */
 export const START = 0x0564;
 export const HEADER_SIZE = 10;
-/** LENGTH counts CONTROL, the addresses and the user data, without CRCs (9.2.4.1.2). */
+/** LENGTH counts CONTROL, the addresses and the user data, without CRCs (9.2.4.1). */
 const MIN_LENGTH = 5;
 /** User data goes in blocks of 16 octets with a CRC behind each; the last may be shorter (9.2.4.2). */
 const BLOCK_SIZE = 16;
@@ -13,7 +13,7 @@ export const MAX_FRAME_SIZE = 292;
 
 export const PrimaryFunction = { confirmed_user_data: 3, unconfirmed_user_data: 4 } as const;
 
-/** 9.2.4.1.3.5, with PRM = 1 */
+/** 9.2.4.1, with PRM = 1 */
 export const PRIMARY_FUNCTIONS: Readonly<Record<number, string>> = {
   0: 'reset_link_states',
   1: 'reset_user_process',
@@ -23,7 +23,7 @@ export const PRIMARY_FUNCTIONS: Readonly<Record<number, string>> = {
   9: 'request_link_status',
 };
 
-/** 9.2.4.1.3.5, with PRM = 0 */
+/** 9.2.4.1, with PRM = 0 */
 export const SECONDARY_FUNCTIONS: Readonly<Record<number, string>> = {
   0: 'ack',
   1: 'nack',
@@ -32,7 +32,7 @@ export const SECONDARY_FUNCTIONS: Readonly<Record<number, string>> = {
   15: 'not_supported',
 };
 
-/** Addresses from here up to 0xfffb are reserved; 0xfffc is the self-address, the last three are broadcasts (9.2.5.2). */
+/** Addresses from here up to 0xfffb are reserved; 0xfffc is the self-address, the last three are broadcasts (9.2.5). */
 export const FIRST_RESERVED_ADDRESS = 0xfff0;
 export const FIRST_BROADCAST_ADDRESS = 0xfffd;
 

@@ -127,7 +127,7 @@ const at = <R>(row: R, place: Place): R => {
   return row;
 };
 
-/** The flags that all point types share (11.6). */
+/** The flags that all point types share (Annex A). */
 interface Quality {
   flags: number;
   online: boolean;
@@ -395,7 +395,7 @@ export function emitName(emit: Emit, variation: Variation, place: Place): void {
   }
 }
 
-/** A.8.1 and A.8.2: control relay output block, pattern control block */
+/** A.8: control relay output block, pattern control block */
 function readControlBlock(r: Reader, row: RowIn<typeof ControlBlock>): void {
   const code = r.u8();
   row.control_code = code;
@@ -408,7 +408,7 @@ function readControlBlock(r: Reader, row: RowIn<typeof ControlBlock>): void {
   row.control_status = r.u8() & 0x7f;
 }
 
-/** A.34: two digits an octet, the least significant first */
+/** A.39: two digits an octet, the least significant first */
 function readBinaryCodedDecimal(r: Reader, size: number): number {
   let value = 0;
   for (let i = 0, weight = 1; i < size; i++, weight *= 100) {
@@ -445,7 +445,7 @@ function readDeviceAttribute(
   row.attribute = place.variation;
   const type = r.u8();
   row.data_type = type;
-  // An extended list has more than 255 octets: its length is 256 larger than the length octet says (A.1.1).
+  // An extended list has more than 255 octets: its length is 256 larger than the length octet says (A.1).
   const size = r.u8() + (type === AttributeType.extended_list ? 256 : 0);
   row.value_size = size;
   const outer = r.enter(size);
@@ -494,7 +494,7 @@ function readUnsigned(r: Reader, size: number): number {
   return value;
 }
 
-/** A.26: file control. Text stands at an offset in the object; it is read only where it lies inside. */
+/** A.27: file control. Text stands at an offset in the object; it is read only where it lies inside. */
 function readFile(r: Reader, row: RowIn<typeof File>): void {
   switch (row.variation) {
     case 1: // superseded by variation 3 and later

@@ -20,7 +20,7 @@ import { DEVICE_ATTRIBUTES, GROUP_NAMES } from './objects.ts';
 /** The row of a record, as a function takes it. */
 export type RowIn<R> = R extends RecordType<infer F> ? RowOf<F> : never;
 
-/** IEEE 1815-2012, 4.2.2.5, Tables 4-2 and 4-3 */
+/** IEEE 1815-2012, 4.2.2.5 */
 export const FUNCTIONS: Readonly<Record<number, string>> = {
   0: 'confirm',
   1: 'read',
@@ -61,7 +61,7 @@ export const FUNCTIONS: Readonly<Record<number, string>> = {
   131: 'authenticate_resp',
 };
 
-/** Table A-1: control status codes */
+/** A.8: control status codes */
 const CONTROL_STATUS: Readonly<Record<number, string>> = {
   0: 'success',
   1: 'timeout',

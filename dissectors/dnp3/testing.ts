@@ -50,5 +50,5 @@ export const master = (text: string | Uint8Array, { outstation = 10 } = {}): Uin
 export const outstation = (text: string | Uint8Array, { outstation = 10 } = {}): Uint8Array =>
   single(text, { control: 0x44, destination: 1, source: outstation });
 
-/** READ, the freezes, enabling and disabling unsolicited responses, assigning classes (4.2.2.7.1) */
+/** READ, the freezes, enabling and disabling unsolicited responses, assigning classes (4.2.2.7) */
 export const FUNCTION_CODES_WITHOUT_DATA = ['01', '07', '08', '09', '0A', '0B', '0C', '14', '15', '16'] as const;

@@ -17,7 +17,7 @@ export const Segment = {
   duplicate: 2,
   /** No FIR before it. */
   without_first: 3,
-  /** Not the sequence number awaited: what was joined is forgotten (8.2.3). */
+  /** Not the sequence number awaited: what was joined is forgotten (8.2). */
   sequence_break: 4,
   too_long: 5,
 } as const;
