@@ -5,6 +5,7 @@ import { ot_sensor } from '../proto/facts.js';
 import type { ChangeSet, EvidenceRow } from '../store/change-set.ts';
 import { ipText, macText } from './envelope.ts';
 import { EvidenceKeeper } from './evidence.ts';
+import { factOrder } from './fact-log.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
 
 /** Rows that may wait before they are stored though no flush is due. */
@@ -43,9 +44,13 @@ export class Collector {
       return ot_sensor.BatchFacts.decode(facts!);
     });
     const facts = messages.flatMap((message) => message.facts);
-    // A frame belongs to one shard, so the order of its facts is that shard's; sorting is stable.
-    if (messages.length > 1) facts.sort((a, b) => a.frame! - b.frame!);
-    for (const fact of facts) this.take(fact, ring);
+    if (messages.length > 1) facts.sort(factOrder);
+    const newest = task.range.first_frame + task.range.count - 1;
+    for (const fact of facts) {
+      // What was said between two packets was caused by the later one.
+      fact.frame = Math.min(Math.ceil(fact.frame!), newest);
+      this.take(fact, ring);
+    }
     if (task.flush || task.finish) this.counters = sum(messages.map(({ counters }) => counters?.values ?? {}));
     if (task.flush || task.finish || this.inventory.pending + this.alerts.pending + this.packets.length > MAX_PENDING_ROWS)
       await this.drain();

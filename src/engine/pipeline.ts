@@ -6,7 +6,7 @@ import type { BatchAnswer, BatchTask } from './worker.ts';
 
 export interface PipelineOptions extends Omit<ShardOptions, 'shard' | 'shards'> {
   shards: number;
-  /** Packet time between two reports of all flows' counts. */
+  /** Packet time between two reports of the counters, which are also when everything found is stored. */
   flush_ms?: number;
   /** Holds a batch back until it is due; for replay at the speed of the capture. */
   pace?: (first_ms: number) => Promise<void> | undefined;

@@ -44,6 +44,8 @@ export interface ShardOptions {
   verify_checksums?: DecoderOptions['verify_checksums'];
 }
 
+/** Packet time between two reports of all flows' counts. */
+const FLUSH_MS = 10_000;
 const ARP = 0x0806;
 const TCP = 6;
 const UDP = 17;
@@ -72,6 +74,10 @@ export class Shard implements PduSink {
   private readonly factsConsumer: FactsConsumer | null;
   private readonly consumer: RowConsumer;
   private dirty: number[] = [];
+  private period = -1;
+  /** The capture is over, with this frame. */
+  private finishing = false;
+  private newest = 0;
   private slot = -1;
 
   constructor(buffers: RingBuffers, registry: Registry, options: ShardOptions) {
@@ -106,6 +112,9 @@ export class Shard implements PduSink {
     const end = range.first_frame + range.count;
     for (let frame = range.first_frame; frame < end; frame++) {
       const decoded = decoder.decode(frame, p);
+      // Every shard sees every packet, so all of them say their counts behind the same one.
+      const period = Math.floor(p.time_ms / FLUSH_MS);
+      if (period !== this.period) this.nextPeriod(period, frame);
       if (shards > 1 && shardOf(p, shards) !== shard) continue;
       decoder.count(p, decoded);
       if (decoded === Decoded.ok) this.packet(p);
@@ -345,30 +354,33 @@ export class Shard implements PduSink {
       this.framer.finish(state);
     }
     if (state === undefined || state.dissector < 0) this.policy?.conversation(slot, this.packet_);
-    this.sayFlow(slot, true);
+    this.sayFlow(slot, true, this.finishing ? this.newest + 0.5 : this.packet_.frame - 0.5);
     this.slot = outer;
   }
 
-  /** Says the counts of all flows since the last time. */
-  flushFlows(): void {
-    for (const slot of this.dirty) {
-      if ((this.table.flags[slot] & DIRTY) === 0) continue;
-      this.table.flags[slot] &= ~DIRTY;
-      this.sayFlow(slot, false);
+  /** A new stretch of packet time begins with `frame`: says the counts of all flows up to it. */
+  private nextPeriod(period: number, frame: number): void {
+    const { table, dirty } = this;
+    this.period = period;
+    if (dirty.length === 0) return;
+    dirty.sort((a, b) => table.id[a] - table.id[b]);
+    for (const slot of dirty) {
+      table.flags[slot] &= ~DIRTY;
+      this.sayFlow(slot, false, frame - 0.5);
     }
     this.dirty = [];
   }
 
-  private sayFlow(slot: number, ended: boolean): void {
+  /** `order` is a frame, or lies between two: what is said then comes behind the facts of the one and before those of the other. */
+  private sayFlow(slot: number, ended: boolean, order: number): void {
     const { table, factsConsumer } = this;
     if (factsConsumer === null) return;
     const state = table.states[slot];
     const at = slot * 2;
     if (table.packets[at] + table.packets[at + 1] === 0 && !ended) return;
-    const frame = table.last_frame[slot];
     const dissector = state === undefined ? -1 : innermost(state);
     this.facts.add({
-      frame,
+      frame: order,
       time_ms: table.last_ms[slot],
       flow_update: {
         flow_id: table.id[slot],
@@ -389,12 +401,14 @@ export class Shard implements PduSink {
     table.bytes[at] = table.bytes[at + 1] = 0;
     if (state !== undefined) {
       for (const entry of (state.notes as FlowNotes).activities)
-        if (entry.count > 0) factsConsumer.sayActivity(slot, entry, frame);
+        if (entry.count > 0) factsConsumer.sayActivity(slot, entry, order);
     }
   }
 
   /** The capture is over, `newest` was its last frame: the last words of every flow. */
   finish(newest: number): void {
+    this.finishing = true;
+    this.newest = newest;
     const { table, packet_: p } = this;
     table.forEach((slot) => {
       // What comes out now belongs to the flow's last packet; its time in full is there as long as the ring remembers it.

@@ -88,7 +88,6 @@ class Run {
 
   end(): RunResult {
     const { shard, result } = this;
-    shard.flushFlows();
     shard.finish(Math.max(result.packets, 1));
     this.take();
     result.counters = shard.allCounters();
@@ -329,14 +328,20 @@ export function recut(segments: readonly Segment[], cuts: (size: number) => Iter
   });
 }
 
-/** Segments of one direction that follow each other as one, up to what an IPv4 packet holds. */
-export function merged(segments: readonly Segment[]): Segment[] {
+/** Up to `most` segments of one direction that follow each other as one. */
+export function merged(segments: readonly Segment[], most: number): Segment[] {
   const result: Segment[] = [];
+  let count = 0;
   for (const segment of segments) {
     const last = result.at(-1);
-    if (last?.direction === segment.direction && last.bytes.length + segment.bytes.length <= 60_000)
+    // An IPv4 packet holds no more.
+    if (last?.direction === segment.direction && count < most && last.bytes.length + segment.bytes.length <= 60_000) {
       last.bytes = Uint8Array.from([...last.bytes, ...segment.bytes]);
-    else result.push({ ...segment });
+      count++;
+    } else {
+      result.push({ ...segment });
+      count = 1;
+    }
   }
   return result;
 }

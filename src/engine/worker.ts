@@ -11,7 +11,7 @@ export interface ShardStart {
   options: ShardOptions;
 }
 
-/** A batch to work through; `flush` asks for the counts of all flows behind it, `finish` for the last words of the capture. */
+/** A batch to work through; `flush` asks for the counters, `finish` for the last words of the capture too. */
 export interface BatchTask {
   range: BatchRange;
   flush: boolean;
@@ -43,7 +43,6 @@ export default function task({ range, flush, finish }: BatchTask): BatchAnswer {
   if (range.first_frame !== next_frame) throw new Error(`batch of frame ${range.first_frame} came when ${next_frame} was next`);
   next_frame += range.count;
   shard.process(range);
-  if (flush || finish) shard.flushFlows();
   if (finish) shard.finish(range.first_frame + range.count - 1);
   const failures = shard.failures.splice(0);
   if (shard.records !== null) {
