@@ -225,6 +225,15 @@ describe('routers', () => {
     expect([...stored.connections.values()]).toMatchObject([{ opener_device: 1, responder_device: 2 }]);
   });
 
+  test('the two directions of a routed conversation in different segments', () => {
+    const { summary, stored } = run((s) => {
+      s.sees(`${HMI}/10.0.0.2`).opens(1, `${HMI}/10.0.0.2:4000`, `${ROUTER}/10.1.0.5:502`);
+      s.sees(`${PLC}/10.1.0.5`, 'traffic', 20).carries(1, 'modbus', 2, 2).does(1, 'server', 'modbus', 'read');
+    });
+    expect(summary).toEqual([`${HMI} 10.0.0.2 hmi`, `20:${PLC} 10.1.0.5 plc`].sort());
+    expect([...stored.connections.values()]).toMatchObject([{ opener_device: 1, responder_device: 2 }]);
+  });
+
   test('the address of a redundancy group is no device’s own MAC', () => {
     const vrrp = '00:00:5e:00:01:05';
     const { summary, stored } = run((s) =>

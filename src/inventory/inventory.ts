@@ -418,7 +418,20 @@ export class Inventory {
   #find(segment: string, end: End): Device | null {
     end.face ??= end.mac === '' ? null : (this.#faces.get(`${segment}|${end.mac}`) ?? null);
     end.place ??= end.ip === '' ? null : (this.#places.get(`${segment}|${end.ip}`) ?? null);
+    // The two directions of a routed conversation may be mirrored in different segments, and the flow is that of the first packet.
+    if (end.ip !== '') end.place ??= this.#elsewhere(end.ip);
     return deviceOf(end);
+  }
+
+  /** The address in another segment, where all that have it are one device. */
+  #elsewhere(ip: string): Place | null {
+    let found: Place | null = null;
+    for (const place of this.#places_by_ip.get(ip) ?? []) {
+      if (!place.device || place.device === found?.device) continue;
+      if (found) return null;
+      found = place;
+    }
+    return found;
   }
 
   /** Decides whose an address is now. `claim` is the one that was just made or repeated; null: by a router, or without a MAC. */
