@@ -41,7 +41,10 @@ export function readAlarm(
   row.object_count = count;
   if (kind === MESSAGE.response) {
     // Each object is answered by a result only.
-    if (r.remaining > 0) row.return_code = r.u8();
+    for (let i = 0; i < count && r.remaining >= 1; i++) {
+      if (i > 0) row = newAlarm(r, emit, operation);
+      row.return_code = r.u8();
+    }
     return;
   }
   for (let i = 0; i < count && r.remaining >= 4; i++) {
@@ -111,8 +114,8 @@ function readStates(syntax: number, r: Reader, row: AlarmRow): void {
   }
 }
 
-/** Answer to a query: result, kind, length of all, then data sets with a length each. */
-export function readAlarmQueryAnswer(r: Reader, emit: Emit, operation: OperationCode): void {
+/** Answer to a query: result, kind, length of all, then a data set an alarm, with a length each. */
+export function readAlarmQueryAnswer(r: Reader, emit: Emit, operation: OperationCode, conversation: S7Conversation): void {
   let row = newAlarm(r, emit, operation);
   row.function_identifier = r.u8();
   row.object_count = r.u8();
@@ -123,16 +126,35 @@ export function readAlarmQueryAnswer(r: Reader, emit: Emit, operation: Operation
     if (i > 0) row = newAlarm(r, emit, operation);
     const size = r.u8();
     if (size < SMALLEST_SET - 1) return;
-    const outer = r.enter(size + 1);
+    const end = r.position + size + 1;
     r.skip(2);
-    row.alarm_type = r.u8();
+    const type = r.u8();
+    row.alarm_type = type;
     row.event_id = r.u32();
     r.skip(1);
     row.event_state = r.u8();
     row.acknowledged_going = r.u8();
     row.acknowledged_coming = r.u8();
-    r.leave(outer);
+    if (type === ALARM_S) readComingAndGoing(r, row, emit, operation, conversation);
+    else if (end > r.position) r.skip(end - r.position);
   }
 }
 /** Length byte, then at least ten: see the recordings. The length does not count the byte behind it that fills up. */
 const SMALLEST_SET = 11;
+const ALARM_S = 4;
+
+/** ALARM_S keeps when it came and went, each with its value. */
+function readComingAndGoing(r: Reader, row: AlarmRow, emit: Emit, operation: OperationCode, conversation: S7Conversation): void {
+  for (let i = 0; i < 2; i++) {
+    const time = readDateAndTime(r);
+    if (Number.isNaN(time)) conversation.anomaly(row, 'invalid_time');
+    else if (time !== 0 && i === 0) row.coming = time;
+    else if (time !== 0) row.going = time;
+    if (r.remaining < 4) return;
+    const item = emit(Item);
+    item.bytes = r.bytes;
+    item.operation = operation;
+    item.item_index = i;
+    readData(r, item, elementOf(r.peekU8(1)), true, conversation);
+  }
+}

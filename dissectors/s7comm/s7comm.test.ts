@@ -781,6 +781,21 @@ describe('other services', () => {
     expect(rows[1].fields).toMatchObject({ event_id: 0xaf, acknowledged_going: 1 });
   });
 
+  it('alarms that are asked for: ALARM_S with the times it came and went', () => {
+    const times = '9401060027203975 ff 04 0010 1111 9401060127203975 ff 04 0010 2222';
+    const rows = s7(bench().response(userdata('response', 4, 19, `00 01 ff 09 ffff 26 0000 04 60000001 00 01 00 01 ${times}`)));
+    expect(rows[1]).toMatchObject({
+      record: 's7comm_alarm',
+      fields: {
+        alarm_type_name: 'alarm_s',
+        event_id: 0x60000001,
+        coming: '1994-01-06T00:27:20.397Z',
+        going: '1994-01-06T01:27:20.397Z',
+      },
+    });
+    expect(rows.slice(2).map((row) => row.fields.data)).toEqual(['1111', '2222']);
+  });
+
   it('subscription of messages', () => {
     expect(s7(bench().request(userdata('request', 4, 2, `03 00 ${text('asmess\0\0')}`)))[0]).toMatchObject({
       operation: 'subscribe',

@@ -54,7 +54,7 @@ function cpuOperation(subfunction: number): OperationCode {
   }
 }
 
-/** The message as a whole: where it is read from, and what is known of it. */
+/** What is known of the message at hand. One for all: PDUs are read one at a time, and none is allocated a PDU. */
 interface Message {
   group: number;
   subfunction: number;
@@ -211,7 +211,7 @@ function readCpuFunction(r: Reader, row: S7Row, emit: Emit, conversation: S7Conv
     return;
   }
   if (subfunction === CPU.alarm_query && kind === MESSAGE.response) {
-    readAlarmQueryAnswer(r, emit, message.operation);
+    readAlarmQueryAnswer(r, emit, message.operation, conversation);
     return;
   }
   if (subfunction === CPU.diagnostic_message) {
