@@ -156,7 +156,16 @@ export function compare(tshark: FrameValues, ours: FrameValues): Comparison {
   return comparison;
 }
 
-const same = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((value, i) => value === b[i]);
+/** tshark shows floats in six digits, with an exponent where they are large; a whole number of ours may be the same. */
+function equalValues(a: string, b: string): boolean {
+  if (a === b) return true;
+  if (!/[.e]/.test(a) && !/[.e]/.test(b)) return false;
+  const x = Number(a);
+  const y = Number(b);
+  return Math.abs(x - y) <= 1e-5 * Math.max(Math.abs(x), Math.abs(y));
+}
+
+const same = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((value, i) => equalValues(value, b[i]));
 
 /** Length of the longest common subsequence, in bounds that any frame keeps to. */
 function common(a: readonly string[], b: readonly string[]): number {
@@ -164,7 +173,7 @@ function common(a: readonly string[], b: readonly string[]): number {
   let previous = new Uint16Array(b.length + 1);
   for (const value of a) {
     const current = new Uint16Array(b.length + 1);
-    for (let j = 0; j < b.length; j++) current[j + 1] = value === b[j] ? previous[j] + 1 : Math.max(previous[j + 1], current[j]);
+    for (let j = 0; j < b.length; j++) current[j + 1] = equalValues(value, b[j]) ? previous[j] + 1 : Math.max(previous[j + 1], current[j]);
     previous = current;
   }
   return previous[b.length];
