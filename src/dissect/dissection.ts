@@ -41,6 +41,8 @@ export class Dissection implements ConversationHost {
   private depth = 0;
   private head = 0;
   private complete = true;
+  /** The running dissector's payload went to a child, whose matter it is if bytes are missing. */
+  private handed_on = false;
   private readonly overflow = new Map<RecordType, Row>();
   private readonly emit = <F extends Fields>(type: RecordType<F>): RowOf<F> => this.newRow(type) as RowOf<F>;
 
@@ -61,6 +63,7 @@ export class Dissection implements ConversationHost {
     this.failed = null;
     this.unrecognised = -1;
     this.depth = 0;
+    this.handed_on = false;
     this.complete = complete;
     this.conversation = conversation;
     conversation.host = this;
@@ -90,8 +93,12 @@ export class Dissection implements ConversationHost {
       conversation.states[index] = state;
     }
     conversation.state = state;
+    const outerHandedOn = this.handed_on;
+    this.handed_on = false;
     dissector.dissect(r, this.emit, conversation);
-    if (r.truncated) this.markCut();
+    // What reads the rest of the PDU, however long, does not run out: that something is missing is known all the same.
+    if (r.truncated || !(this.complete || this.handed_on)) this.markCut();
+    this.handed_on = outerHandedOn;
     this.depth--;
     this.reader = outerReader;
     this.current = outerIndex;
@@ -148,6 +155,7 @@ export class Dissection implements ConversationHost {
     const { truncated } = r;
     this.enter(index, r);
     r.truncated = truncated;
+    this.handed_on = true;
     return true;
   }
 
