@@ -2,10 +2,11 @@ import type { AnyDissector } from '../src/dissect/index.ts';
 import arp from './arp/arp.ts';
 import cotp from './cotp/cotp.ts';
 import dnp3 from './dnp3/dnp3.ts';
+import lldp from './lldp/lldp.ts';
 import modbus from './modbus/modbus.ts';
 import mbrtu from './modbus/modbus-rtu.ts';
 import s7comm from './s7comm/s7comm.ts';
 import tpkt from './tpkt/tpkt.ts';
 
 /** What the sensor understands, one line a protocol. The order is the order of recognition: the surest signatures first. */
-export const dissectors: readonly AnyDissector[] = [dnp3, tpkt, cotp, s7comm, modbus, mbrtu, arp];
+export const dissectors: readonly AnyDissector[] = [dnp3, tpkt, cotp, s7comm, modbus, mbrtu, arp, lldp];

@@ -14,6 +14,7 @@ export {
   udp,
   within,
 } from './dissector.ts';
+export { ipv4Text, ipv6Text } from './json.ts';
 export { Operation, type OperationCode, type OperationName, Role, type RoleCode, Status, type StatusCode } from './operation.ts';
 export { Pending } from './pending.ts';
 export { Reader, type Span, span, spanLength, spanStart, spanText } from './reader.ts';

@@ -217,6 +217,10 @@ export class JsonWriter {
 
 const digitsOf = (value: number): number => (value < 1e6 ? 6 : value < 1e7 ? 7 : value < 1e8 ? 8 : value < 1e9 ? 9 : 10);
 
+/** A u32 as a dotted quad. */
+export const ipv4Text = (value: number): string =>
+  `${value >>> 24}.${(value >>> 16) & 255}.${(value >>> 8) & 255}.${value & 255}`;
+
 /** RFC 5952: lower case, no leading zeros, the longest run of zero groups (two or more; the first of equals) as `::`. */
 export function ipv6Text(source: Uint8Array, start: number): string {
   const groups: number[] = [];

@@ -1,0 +1,268 @@
+import {
+  bool, bytes, f64, ipv4, ipv6, list, mac, type RowOf, record, text, u8, u16, u24, u32,
+} from '../../src/dissect/index.ts'; // biome-ignore format: a list
+import * as names from './names.ts';
+
+/** What every LLDPDU says once. IEEE 802.1AB-2016, 8.5. */
+export const Lldp = record('lldp', 'One LLDPDU: what a port announces of itself and its system', {
+  tlv_types: list(u8('lldp.tlv.type', 'Types of all TLVs, in order', { names: names.TLV_TYPES })),
+  tlv_lengths: list(u16('lldp.tlv.len', 'Bytes of each TLV behind its header', { unit: 'bytes' })),
+  chassis_id_subtype: u8('lldp.chassis.subtype', 'What kind of name the chassis ID is', { names: names.CHASSIS_SUBTYPES }),
+  chassis_id_mac: mac('lldp.chassis.id.mac', 'Chassis ID that is a MAC address'),
+  chassis_id_ipv4: ipv4('lldp.chassis.id.ip4', 'Chassis ID that is an IPv4 address'),
+  chassis_id_ipv6: ipv6('lldp.chassis.id.ip6', 'Chassis ID that is an IPv6 address'),
+  chassis_id: text(null, 'Chassis ID of the kinds that are text: component, alias, interface name, locally assigned'),
+  chassis_id_bytes: bytes('lldp.chassis.id', 'Chassis ID of another kind'),
+  port_id_subtype: u8('lldp.port.subtype', 'What kind of name the port ID is', { names: names.PORT_SUBTYPES }),
+  port_id_mac: mac('lldp.port.id.mac', 'Port ID that is a MAC address'),
+  port_id_ipv4: ipv4('lldp.port.id.ip4', 'Port ID that is an IPv4 address'),
+  port_id_ipv6: ipv6('lldp.port.id.ip6', 'Port ID that is an IPv6 address'),
+  port_id: text('lldp.port.id', 'Port ID of the kinds that are text: alias, component, interface name, locally assigned'),
+  port_id_bytes: bytes(null, 'Port ID of another kind'),
+  time_to_live: u16('lldp.time_to_live', 'How long to believe this; 0 takes it back', { unit: 's' }),
+  port_description: text('lldp.port.desc', 'Port description'),
+  system_name: text('lldp.tlv.system.name', 'Administratively assigned name'),
+  system_description: text('lldp.tlv.system.desc', 'Name and versions of hardware, operating system and software'),
+  capabilities: u16('lldp.tlv.system_cap', 'What the system can be, as bits'),
+  enabled_capabilities: u16('lldp.tlv.enable_system_cap', 'Which of that it is, as bits'),
+  other_enabled: bool('lldp.tlv.enable_system_cap.other', 'It is something else'),
+  repeater_enabled: bool('lldp.tlv.enable_system_cap.repeater', 'It repeats'),
+  bridge_enabled: bool('lldp.tlv.enable_system_cap.bridge', 'It is a bridge (switch)'),
+  wlan_access_point_enabled: bool('lldp.tlv.enable_system_cap.wlan_access_pt', 'It is a WLAN access point'),
+  router_enabled: bool('lldp.tlv.enable_system_cap.router', 'It is a router'),
+  telephone_enabled: bool('lldp.tlv.enable_system_cap.telephone', 'It is a telephone'),
+  docsis_cable_device_enabled: bool('lldp.tlv.enable_system_cap.docsis_cable_device', 'It is a DOCSIS cable device'),
+  station_only_enabled: bool('lldp.tlv.enable_system_cap.station_only', 'It is a station and nothing else'),
+  management_ipv4: ipv4(null, 'The first management address of its family'),
+  management_ipv6: ipv6(null, 'The first management address of its family'),
+});
+
+export const LldpManagementAddress = record('lldp_management_address', 'A management address of the system (8.5.9)', {
+  address_length: u8('lldp.mgn.address.len', 'Bytes of subtype and address', { unit: 'bytes' }),
+  address_subtype: u8('lldp.mgn.address.subtype', 'Address family', { names: names.ADDRESS_FAMILIES }),
+  address_ipv4: ipv4('lldp.mgn.addr.ip4', 'Management address'),
+  address_ipv6: ipv6('lldp.mgn.addr.ip6', 'Management address'),
+  address_bytes: bytes('lldp.mgn.addr.hex', 'Management address of another family'),
+  interface_subtype: u8('lldp.mgn.interface.subtype', 'How interfaces are numbered', { names: names.INTERFACE_SUBTYPES }),
+  interface_number: u32('lldp.mgn.interface.number', 'Interface behind the address'),
+  object_id_length: u8('lldp.mgn.obj.len', 'Bytes of the object identifier', { unit: 'bytes' }),
+  object_id: bytes(null, 'Object identifier of the hardware or protocol entity, as ASN.1 BER content'),
+});
+
+/** A TLV that no other record holds: of a reserved type, or of an organisation whose TLVs are not read. */
+export const LldpTlv = record('lldp_tlv', 'A TLV that is kept as it is', {
+  tlv_type: u8(null, 'Type', { names: names.TLV_TYPES }),
+  oui: u24('lldp.orgtlv.oui', 'Organisation of a TLV of type 127', { names: names.ORGANISATIONS }),
+  subtype: u8(null, 'Subtype, as the organisation numbers them'),
+  mud_url: text('lldp.iana.mudurl', 'Manufacturer usage description (IANA subtype 1: RFC 8520, 11)'),
+  value: bytes(null, 'What follows'),
+});
+
+/** IEEE 802.1Q-2018, annex D. */
+export const Lldp8021 = record('lldp_802_1', 'A TLV of IEEE 802.1', {
+  oui: u24('lldp.orgtlv.oui', 'Organisation', { names: names.ORGANISATIONS }),
+  subtype: u8('lldp.ieee.802_1.subtype', 'Subtype', { names: names.SUBTYPES_802_1 }),
+  port_vlan_id: u16('lldp.ieee.802_1.port_vlan.id', 'VLAN of untagged frames; 0 none'),
+  port_and_protocol_flags: u8('lldp.ieee.802_1.port_and_vlan_id_flag', 'Bit 1 supported, bit 2 enabled'),
+  port_and_protocol_supported: bool('lldp.ieee.802_1.port_and_vlan_id_flag.supported', 'Port and protocol VLANs are supported'),
+  port_and_protocol_enabled: bool('lldp.ieee.802_1.port_and_vlan_id_flag.enabled', 'Port and protocol VLANs are enabled'),
+  port_and_protocol_vlan_id: u16('lldp.ieee.802_1.port_proto_vlan.id', 'Port and protocol VLAN; 0 none'),
+  vlan_id: u16('lldp.ieee.802_1.vlan.id', 'VLAN that is named'),
+  vlan_name_length: u8('lldp.ieee.802_1.vlan.name_len', 'Bytes of the name', { unit: 'bytes' }),
+  vlan_name: text('lldp.ieee.802_1.vlan.name', 'Its name'),
+  protocol_identity_length: u8('lldp.ieee.802_1.proto.id_length', 'Bytes of the protocol identity', { unit: 'bytes' }),
+  protocol_identity: bytes('lldp.ieee.802_1.proto.id', 'First bytes of the protocol behind the MAC addresses'),
+  vid_usage_digest: u32(null, 'CRC-32 over the table of VLANs in use'),
+  management_vid: u16(null, 'VLAN of management; 0 none'),
+  aggregation_status: u8('lldp.ieee.802_1.aggregation_status', 'Bit 0 capable, bit 1 aggregated'),
+  aggregation_capable: bool('lldp.ieee.802_1.aggregation_status.cap', 'The link can be aggregated'),
+  aggregation_enabled: bool('lldp.ieee.802_1.aggregation_status.enabled', 'The link is aggregated'),
+  aggregated_port_id: u32('lldp.ieee.802_1.aggregated_port_id', 'Number of the aggregated port'),
+  cnpv_indicators: u8(null, 'Priorities that are congestion notification values, as bits'),
+  ready_indicators: u8(null, 'Priorities whose defences are off, as bits'),
+  willing: bool('lldp.dcbx.ieee.willing', 'It would take over the neighbour’s configuration'),
+  credit_based_shaper: bool('lldp.dcbx.ieee.ets.cbs', 'It has the credit-based shaper'),
+  maximum_traffic_classes: u8('lldp.dcbx.ieee.ets.maxtcs', 'Traffic classes it supports; 0 means 8'),
+  priority_assignment: list(u8(null, 'Traffic class of each priority, 0 to 7')),
+  bandwidths: list(u8(null, 'Bandwidth of each traffic class, 0 to 7', { unit: '%' })),
+  selection_algorithms: list(u8(null, 'Transmission selection algorithm of each traffic class, 0 to 7')),
+  macsec_bypass: bool('lldp.dcbx.ieee.pfc.mbc', 'It can bypass MACsec for flow control'),
+  flow_control_classes: u8('lldp.dcbx.ieee.pfc.numtcs', 'Traffic classes that may have flow control at a time'),
+  flow_control_priorities: u8(null, 'Priorities with flow control, as bits'),
+  application_priorities: list(u8('lldp.dcbx.ieee.app.prio', 'Priority of each application')),
+  application_selectors: list(
+    u8('lldp.dcbx.iee.app.sf', 'What each protocol number is: 1 EtherType, 2 TCP or SCTP port, 3 UDP port, 4 any port'),
+  ),
+  application_protocols: list(u16('lldp.dcbx.feature.app.proto', 'Protocol number of each application')),
+  application_vlans: list(u16(null, 'VLAN of each application')),
+  value: bytes(null, 'What no other field holds'),
+});
+
+/** IEEE 802.3-2018, clause 79. Powers are in tenths of a watt. */
+export const Lldp8023 = record('lldp_802_3', 'A TLV of IEEE 802.3', {
+  oui: u24('lldp.orgtlv.oui', 'Organisation', { names: names.ORGANISATIONS }),
+  subtype: u8('lldp.ieee.802_3.subtype', 'Subtype', { names: names.SUBTYPES_802_3 }),
+  auto_negotiation: u8('lldp.ieee.802_3.mac_phy_auto_neg_status', 'Bit 0 supported, bit 1 enabled'),
+  auto_negotiation_supported: bool('lldp.ieee.802_3.mac_phy_auto_neg_status.supported', 'Auto-negotiation is supported'),
+  auto_negotiation_enabled: bool('lldp.ieee.802_3.mac_phy_auto_neg_status.enabled', 'Auto-negotiation is enabled'),
+  advertised_capabilities: u16(
+    'lldp.ieee.802_3.pmd_auto_neg_advertised_caps',
+    'Media it would use, as bits (ifMauAutoNegCapAdvertisedBits)',
+  ),
+  operational_mau_type: u16('lldp.ieee.802_3.pmd_mau_type', 'Medium in use', { names: names.MAU_TYPES }),
+  mdi_power_support: u8('lldp.ieee.802_3.mdi_power_support', 'Bit 0 port class, 1 supported, 2 enabled, 3 pair control'),
+  is_power_source: bool('lldp.ieee.802_3.mdi_power_support.port_class', 'The port gives power (PSE) rather than takes it (PD)'),
+  mdi_power_supported: bool('lldp.ieee.802_3.mdi_power_support.supported', 'It can give power'),
+  mdi_power_enabled: bool('lldp.ieee.802_3.mdi_power_support.enabled', 'It gives power'),
+  pairs_controllable: bool('lldp.ieee.802_3.mdi_power_support.pse_pairs', 'The pairs can be chosen'),
+  power_pair: u8('lldp.ieee.802_3.mdi_pse_pair', 'Pairs that carry power', { names: names.POWER_PAIRS }),
+  power_class: u8('lldp.ieee.802_3.mdi_power_class', 'Class of power', { names: names.POWER_CLASSES }),
+  power_type: u8('lldp.ieee.802_3.mdi_power_type', 'Type of device', { names: names.POWER_TYPES }),
+  power_source: u8('lldp.ieee.802_3.mdi_power_source', 'Where the power comes from; its meaning depends on the type of device'),
+  power_priority: u8('lldp.ieee.802_3.mdi_power_priority', 'Priority', { names: names.POWER_PRIORITIES }),
+  requested_power: u16(null, 'Power the device asks for', { unit: '0.1 W' }),
+  allocated_power: u16(null, 'Power the source allocates', { unit: '0.1 W' }),
+  requested_power_mode_a: u16('lldp.ieee.802_3.bt_ds_pd_requested_power_value_mode_a', 'Power asked for on mode A', {
+    unit: '0.1 W',
+  }),
+  requested_power_mode_b: u16('lldp.ieee.802_3.bt_ds_pd_requested_power_value_mode_b', 'Power asked for on mode B', {
+    unit: '0.1 W',
+  }),
+  allocated_power_alternative_a: u16(
+    'lldp.ieee.802_3.bt_ds_pse_allocated_power_value_alt_a',
+    'Power allocated on alternative A',
+    { unit: '0.1 W' },
+  ),
+  allocated_power_alternative_b: u16(
+    'lldp.ieee.802_3.bt_ds_pse_allocated_power_value_alt_b',
+    'Power allocated on alternative B',
+    { unit: '0.1 W' },
+  ),
+  power_status: u16(null, 'Powering status, pairs and classes (79.3.2.6c), as bits'),
+  system_setup: u8('lldp.ieee.802_3.bt_system_setup', 'Type of device of IEEE 802.3bt and load (79.3.2.6d), as bits'),
+  maximum_available_power: u16('lldp.ieee.802_3.bt_pse_maximum_available_power_value', 'Power the source could give', {
+    unit: '0.1 W',
+  }),
+  autoclass: u8('lldp.ieee.802_3.bt_autoclass', 'Bit 2 supported, 1 completed, 0 requested'),
+  power_down: u24('lldp.ieee.802_3.bt_power_down', 'Request to switch off (upper 6 bits) and for how many seconds'),
+  aggregation_status: u8('lldp.ieee.802_3.aggregation_status', 'Bit 0 capable, bit 1 aggregated'),
+  aggregation_capable: bool('lldp.ieee.802_3.aggregation_status.cap', 'The link can be aggregated'),
+  aggregation_enabled: bool('lldp.ieee.802_3.aggregation_status.enabled', 'The link is aggregated'),
+  aggregated_port_id: u32('lldp.ieee.802_3.aggregated_port_id', 'Number of the aggregated port'),
+  maximum_frame_size: u16('lldp.ieee.802_3.max_frame_size', 'Largest frame', { unit: 'bytes' }),
+  transmit_wake_time: u16('lldp.ieee.802_3.eee.transmit', 'Time the sender waits after low power (Tw)', { unit: 'µs' }),
+  receive_wake_time: u16('lldp.ieee.802_3.eee.receive', 'Time it asks the other end to wait', { unit: 'µs' }),
+  fallback_receive_wake_time: u16('lldp.ieee.802_3.eee.fallback_receive', 'Time that would do as well', { unit: 'µs' }),
+  echo_transmit_wake_time: u16('lldp.ieee.802_3.eee.echo_transmit', 'The other end’s transmit time as received', { unit: 'µs' }),
+  echo_receive_wake_time: u16('lldp.ieee.802_3.eee.echo_receive', 'The other end’s receive time as received', { unit: 'µs' }),
+  additional_capabilities: u16(
+    'lldp.ieee.802_3br.eac',
+    'Frame preemption: bit 0 supported, 1 enabled, 2 active, 3 and 4 fragment size',
+  ),
+  value: bytes(null, 'What no other field holds'),
+});
+
+/** ANSI/TIA-1057, clause 10. */
+export const LldpMed = record('lldp_med', 'A TLV of TIA media endpoint discovery', {
+  oui: u24('lldp.orgtlv.oui', 'Organisation', { names: names.ORGANISATIONS }),
+  subtype: u8('lldp.media.subtype', 'Subtype', { names: names.SUBTYPES_MED }),
+  capabilities: u16('lldp.media.subtype.caps', 'TLVs it supports, as bits'),
+  device_class: u8('lldp.media.subtype.class', 'Class of device', { names: names.MED_CLASSES }),
+  application: u8('lldp.media.app_type', 'What the policy is for', { names: names.MED_APPLICATIONS }),
+  policy_unknown: bool('lldp.media.policy_flag', 'The endpoint asks for a policy'),
+  tagged: bool('lldp.media.tag_flag', 'Frames are tagged'),
+  vlan_id: u16('lldp.media.vlan_id', 'VLAN of the application'),
+  priority: u8('lldp.media.l2_prio', 'Priority in the VLAN tag'),
+  dscp: u8('lldp.media.dscp', 'DiffServ code point'),
+  location_format: u8('lldp.media.loc.data_format', 'How the location is written', { names: names.LOCATION_FORMATS }),
+  latitude: f64(null, 'Latitude, north positive', { unit: '°' }),
+  latitude_resolution: u8('lldp.media.loc.lat_resolution', 'Valid bits of the latitude'),
+  longitude: f64(null, 'Longitude, east positive', { unit: '°' }),
+  longitude_resolution: u8('lldp.media.loc.long_resolution', 'Valid bits of the longitude'),
+  altitude_type: u8('lldp.media.loc.alt_type', 'What the altitude counts', { names: names.ALTITUDE_TYPES }),
+  altitude: f64(null, 'Altitude'),
+  altitude_resolution: u8(null, 'Valid bits of the altitude'),
+  datum: u8('lldp.media.loc.datum', 'Geodetic datum', { names: names.DATUMS }),
+  civic_length: u8('lldp.media.civic.length', 'Bytes of the civic address', { unit: 'bytes' }),
+  civic_subject: u8('lldp.media.civic.what', 'Whose address it is', { names: names.CIVIC_SUBJECTS }),
+  country: text('lldp.media.civic.country', 'ISO 3166 code of the country'),
+  elin: text('lldp.media.ecs', 'Emergency call service number'),
+  power_type: u8('lldp.media.power.type', 'Gives or takes power', { names: names.MED_POWER_TYPES }),
+  power_source: u8('lldp.media.power.source', 'Where the power comes from; its meaning depends on the type'),
+  power_priority: u8('lldp.media.power.prio', 'Priority', { names: names.POWER_PRIORITIES }),
+  power: u16(null, 'Power needed or available', { unit: '0.1 W' }),
+  hardware_revision: text('lldp.media.hardware', 'Hardware revision'),
+  firmware_revision: text('lldp.media.firmware', 'Firmware revision'),
+  software_revision: text('lldp.media.software', 'Software revision'),
+  serial_number: text('lldp.media.sn', 'Serial number'),
+  manufacturer_name: text('lldp.media.manufacturer', 'Manufacturer'),
+  model_name: text('lldp.media.model', 'Model'),
+  asset_id: text('lldp.media.asset', 'The owner’s number for it'),
+  value: bytes(null, 'What no other field holds'),
+});
+
+export const LldpCivicElement = record('lldp_civic_element', 'A part of a civic address (RFC 4776)', {
+  element: u8('lldp.media.civic.type', 'Which part', { names: names.CIVIC_TYPES }),
+  element_value: text('lldp.media.civic.value', 'Its text'),
+});
+
+/** IEC 61158-6-10, LLDP-PNIO-PDU. */
+export const LldpProfinet = record('lldp_profinet', 'A TLV of PROFIBUS & PROFINET International', {
+  oui: u24('lldp.orgtlv.oui', 'Organisation', { names: names.ORGANISATIONS }),
+  subtype: u8('lldp.profinet.subtype', 'Subtype', { names: names.SUBTYPES_PROFINET }),
+  port_rx_delay_local: u32('lldp.profinet.port_rx_delay_local', 'Receive delay of this port', { unit: 'ns' }),
+  port_rx_delay_remote: u32('lldp.profinet.port_rx_delay_remote', 'Receive delay of the port at the other end', { unit: 'ns' }),
+  port_tx_delay_local: u32('lldp.profinet.port_tx_delay_local', 'Transmit delay of this port', { unit: 'ns' }),
+  port_tx_delay_remote: u32('lldp.profinet.port_tx_delay_remote', 'Transmit delay of the port at the other end', { unit: 'ns' }),
+  cable_delay_local: u32('lldp.profinet.cable_delay_local', 'Delay of the cable', { unit: 'ns' }),
+  rtc2_port_status: u16('lldp.profinet.rtc2_port_status', 'State of real-time class 2', { names: names.RTC2_PORT_STATES }),
+  rtc3_port_status: u16('lldp.profinet.rtc3_port_status', 'State of real-time class 3', { names: names.RTC3_PORT_STATES }),
+  rtc3_short_preamble: bool(null, 'Frames of class 3 have a short preamble'),
+  rtc3_fragmentation: bool(null, 'Frames are fragmented'),
+  alias_name: text(null, 'Name of the neighbouring device’s port that this one stands for'),
+  mrp_domain_uuid: bytes(null, 'Domain of media redundancy'),
+  mrrt_port_status: u16('lldp.profinet.mrrt_port_status', 'State of media redundancy for real time', {
+    names: names.MRRT_PORT_STATES,
+  }),
+  chassis_mac: mac('lldp.profinet.cm_mac_add', 'MAC address of the interface that the port belongs to'),
+  master_source_mac: mac('lldp.profinet.master_source_address', 'Master of the clock'),
+  subdomain_uuid: bytes(null, 'Subdomain of the clock'),
+  ir_data_uuid: bytes(null, 'Schedule of class 3'),
+  period_length_valid: bool('lldp.profinet.length_of_period_valid', 'The length of the period holds'),
+  period_length: u32('lldp.profinet.length_of_period_length', 'Length of the period', { unit: 'ns' }),
+  red_period_begin_valid: bool('lldp.profinet.red_period_begin_valid', 'The begin of the red period holds'),
+  red_period_begin: u32('lldp.profinet.red_period_begin_offset', 'Begin of the red period', { unit: 'ns' }),
+  orange_period_begin_valid: bool('lldp.profinet.orange_period_begin_valid', 'The begin of the orange period holds'),
+  orange_period_begin: u32('lldp.profinet.orange_period_begin_offset', 'Begin of the orange period', { unit: 'ns' }),
+  green_period_begin_valid: bool('lldp.profinet.green_period_begin_valid', 'The begin of the green period holds'),
+  green_period_begin: u32('lldp.profinet.green_period_begin_offset', 'Begin of the green period', { unit: 'ns' }),
+  mau_type_extension: u16(null, 'Medium that the MAU type does not name'),
+  value: bytes(null, 'What no other field holds'),
+});
+
+/** DCB Capability Exchange Protocol Base Specification 1.01 (CEE). */
+export const LldpDcbx = record('lldp_dcbx', 'A feature of data centre bridging as it was before IEEE 802.1Qaz', {
+  oui: u24('lldp.orgtlv.oui', 'Organisation', { names: names.ORGANISATIONS }),
+  protocol: u8('lldp.dcbx.proto', 'Version of the protocol', { names: { 1: 'CIN', 2: 'CEE' } }),
+  feature: u8('lldp.dcbx.type', 'Feature', { names: names.DCBX_TYPES }),
+  feature_length: u16('lldp.dcbx.len', 'Bytes of the feature', { unit: 'bytes' }),
+  operating_version: u8('lldp.dcbx.version', 'Version in operation'),
+  maximum_version: u8('lldp.dcbx.max_version', 'Highest version supported'),
+  sequence_number: u32('lldp.dcbx.control.seq', 'Counts changes of this end'),
+  acknowledge_number: u32('lldp.dcbx.control.ack', 'Last change of the other end that was taken over'),
+  enabled: bool('lldp.dcbx.feature.enabled', 'The feature is enabled'),
+  willing: bool('lldp.dcbx.feature.willing', 'It would take over the other end’s configuration'),
+  error: bool('lldp.dcbx.feature.error', 'The ends do not fit'),
+  feature_subtype: u8('lldp.dcbx.feature.subtype', 'Subtype of the feature'),
+  value: bytes(null, 'Its configuration'),
+});
+
+export const ANOMALIES = {
+  missing_mandatory_tlv: 'Chassis ID, port ID or time to live is missing, or they are not the first three',
+  repeated_tlv: 'A TLV that may be there once is there again; the first one counts',
+  reserved_tlv_type: 'A TLV of a type that the standard reserves',
+  wrong_length: 'A TLV is shorter or longer than what it holds',
+} as const;
+export type Anomaly = keyof typeof ANOMALIES;
+
+export type LldpRow = RowOf<(typeof Lldp)['fields']>;
