@@ -618,6 +618,14 @@ describe('system status lists', () => {
     expect(others).toEqual([]);
   });
 
+  it('the answer to a first request is whole, whatever reference it carries', () => {
+    const b = bench();
+    b.request(userdata('request', 3, 2, '3041', { reference: 7 }));
+    const rows = s7(b.response(userdata('response', 3, 2, '0001 2200', { reference: 7, unit: 35 })));
+    expect(rows[0].anomalies).toBeUndefined();
+    expect(rows[1]).toMatchObject({ record: 's7comm_block' });
+  });
+
   it('a gap forgets the parts of its direction', () => {
     const b = bench();
     b.response(userdata('response', 4, 1, '001c 0000 0022', { sequence: 2, unit: 6, more: 1 }));

@@ -259,7 +259,10 @@ function readUserdataPdu(r: Reader, row: S7Row, emit: Emit, conversation: S7Conv
   readUserdata(r, row, emit, slot, conversation);
   r.leave(outer);
   if (row.message === MESSAGE.request) {
-    if (slot >= 0) jobs.set(slot, JOB.operation, row.operation);
+    if (slot >= 0) {
+      jobs.set(slot, JOB.operation, row.operation);
+      jobs.set(slot, JOB.sequence, row.sequence_number);
+    }
   } else if (row.has('error') && row.error !== 0 && row.function_group !== GROUP.mode_transition) {
     row.operation = Operation.error;
     conversation.anomaly(row, 'error_response');

@@ -32,8 +32,10 @@ export const JOB = {
   operation: 6,
   szl_id: 7,
   szl_index: 8,
+  /** Of a user data request: 0 the first one, else it asks for the next part. */
+  sequence: 9,
 } as const;
-const JOB_WIDTH = 9;
+const JOB_WIDTH = 10;
 const MAX_JOBS = 32;
 
 // What is kept of an item of a read or write job.

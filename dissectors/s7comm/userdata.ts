@@ -141,6 +141,8 @@ function joinParts(r: Reader, row: S7Row, conversation: S7Conversation): Reader 
     return null;
   }
   if (known === null) {
+    // The answer to a first request is whole, whatever reference it carries (snap7's server puts its block count there).
+    if (message.slot >= 0 && state.jobs.get(message.slot, JOB.sequence) === 0) return r;
     // A request that asks for the next part names the message, too, and carries nothing.
     if (r.remaining > 0) conversation.anomaly(row, 'missing_part');
     return null;
