@@ -88,6 +88,11 @@ export class Framer implements StreamSink {
 
   private cut(state: FlowState, direction: 0 | 1, stream: StreamBuffer, bytes: Uint8Array, start: number, end: number): void {
     let from = start;
+    if (stream.needs_sync && stream.length > 0 && this.mayStart(state, bytes, from, end)) {
+      // What waits is a rest from which no PDU was found: it must not swallow the start of one.
+      this.counters.bytes_passed_over += stream.length;
+      stream.drop(stream.length);
+    }
     while (stream.length > 0) {
       // The rest of a straddling PDU: copied up to its end, the others stay in place.
       const size = this.sizeAt(state, stream.bytes, 0, stream.length);
@@ -183,6 +188,13 @@ export class Framer implements StreamSink {
       this.counters.abandoned++;
     }
     return -1;
+  }
+
+  /** Has what stands here a PDU's size, and does the probe not object? */
+  private mayStart(state: FlowState, bytes: Uint8Array, at: number, end: number): boolean {
+    const { headerSize, maxSize } = this.registry.dissectors[state.dissector].framing!;
+    const size = this.sizeAt(state, bytes, at, end);
+    return size >= headerSize && size <= maxSize && this.probe(state.dissector, bytes, at, end) !== Match.no;
   }
 
   private sizeAt(state: FlowState, bytes: Uint8Array, at: number, end: number): number {
