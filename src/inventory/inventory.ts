@@ -226,7 +226,7 @@ export class Inventory {
     if (!fact.endpoint || !fact.attribute) return;
     const end = newEnd(fact.endpoint);
     const segment = segmentText(fact.vlan);
-    if (!this.#find(segment, end)) this.#see(at, segment, end, 'traffic');
+    if (!this.#findHere(segment, end)) this.#see(at, segment, end, 'traffic');
     const device = deviceOf(end);
     const value = clean(fact.value ?? '', this.limits.text_length);
     if (!device || value === '') return;
@@ -270,7 +270,7 @@ export class Inventory {
   #sent(at: Moment, last_ms: number, flow: Flow, end: End): void {
     if (!end.seen) {
       // Its bindings told who it is. The MAC of the flow may only be where packets to it were sent: a router's other leg.
-      if (!this.#find(flow.segment, end)) this.#see(at, flow.segment, end, 'traffic');
+      if (!this.#find(flow.segment, end) && !this.#places_by_ip.has(end.ip)) this.#see(at, flow.segment, end, 'traffic');
       end.seen = true;
     }
     const device = deviceOf(end);
@@ -416,10 +416,15 @@ export class Inventory {
 
   /** Fills in who an end is, without making anybody. */
   #find(segment: string, end: End): Device | null {
-    end.face ??= end.mac === '' ? null : (this.#faces.get(`${segment}|${end.mac}`) ?? null);
-    end.place ??= end.ip === '' ? null : (this.#places.get(`${segment}|${end.ip}`) ?? null);
+    this.#findHere(segment, end);
     // The two directions of a routed conversation may be mirrored in different segments, and the flow is that of the first packet.
     if (end.ip !== '') end.place ??= this.#elsewhere(end.ip);
+    return deviceOf(end);
+  }
+
+  #findHere(segment: string, end: End): Device | null {
+    end.face ??= end.mac === '' ? null : (this.#faces.get(`${segment}|${end.mac}`) ?? null);
+    end.place ??= end.ip === '' ? null : (this.#places.get(`${segment}|${end.ip}`) ?? null);
     return deviceOf(end);
   }
 
