@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { dissectors } from '../../dissectors/index.ts';
-import { OperatingError } from '../errors.ts';
+import { checkProtocols } from './arguments.ts';
 import { type Format, format, printRows } from './table.ts';
 
 export function register(program: Command): void {
@@ -20,11 +20,8 @@ Examples:
 }
 
 async function fields(protocol: string | undefined, { format }: { format: Format }): Promise<void> {
+  if (protocol !== undefined) await checkProtocols([protocol]);
   const chosen = dissectors.filter((dissector) => protocol === undefined || dissector.name === protocol);
-  if (chosen.length === 0) {
-    const known = dissectors.map((dissector) => dissector.name).join(', ');
-    throw new OperatingError('usage', `there is no protocol "${protocol}"; known are ${known}`);
-  }
   const rows = chosen.flatMap((dissector) =>
     dissector.records.flatMap((record) =>
       record.fieldNames.map((name) => {

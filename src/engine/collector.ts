@@ -20,7 +20,6 @@ export class Collector {
   readonly evidence: EvidenceKeeper;
   /** The shards' counters, summed: the last that were said. */
   counters: Record<string, number> = {};
-  readonly failures: string[] = [];
   private readonly inventory: Inventory;
   private readonly store: (changes: ChangeSet) => Promise<void>;
   private readonly detected: InventoryEvent[] = [];
@@ -39,10 +38,7 @@ export class Collector {
   }
 
   async batch(answers: readonly BatchAnswer[], task: BatchTask, ring: PacketRing): Promise<void> {
-    const messages = answers.map(({ facts, failures }) => {
-      this.failures.push(...failures);
-      return ot_sensor.BatchFacts.decode(facts!);
-    });
+    const messages = answers.map(({ facts }) => ot_sensor.BatchFacts.decode(facts!));
     const facts = messages.flatMap((message) => message.facts);
     if (messages.length > 1) facts.sort(factOrder);
     const newest = task.range.first_frame + task.range.count - 1;
