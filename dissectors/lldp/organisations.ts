@@ -311,7 +311,8 @@ function readLocation(r: Reader, emit: Emit, row: RowOf<(typeof LldpMed)['fields
       while (r.remaining >= 2) {
         const element = emit(LldpCivicElement);
         element.element = r.u8();
-        element.element_value = r.text(r.u8());
+        element.element_length = r.u8();
+        element.element_value = r.text(element.element_length);
         // 0 and 128 say in what language and script the others are.
         if (element.element !== 0 && element.element !== 128 && spanLength(element.element_value) > 0)
           where += `${where === '' ? '' : ', '}${spanText(r.bytes, element.element_value)}`;

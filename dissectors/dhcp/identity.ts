@@ -1,0 +1,14 @@
+import type { Attribute } from '../../src/dissect/index.ts';
+
+/**
+ * What a client's vendor class identifier (RFC 2132, 9.13) says of the device. Of free form; those that name manufacturer and
+ * model in a known one are taken apart. Boot firmware (PXE, HTTP boot) says nothing of the device that it boots.
+ */
+export function vendorClass(text: string): [attribute: Attribute, value: string][] {
+  if (/^(?:PXE|HTTP)Client\b/.test(text)) return [];
+  const ciscoPhone = /^(Cisco Systems, Inc\.) IP Phone (\S+)$/.exec(text);
+  if (ciscoPhone) return [['description', text], ['vendor', ciscoPhone[1]], ['model', ciscoPhone[2]]]; // biome-ignore format: one line
+  const hewlettPackard = /^(Hewlett-Packard) (\S.*)$/.exec(text);
+  if (hewlettPackard) return [['description', text], ['vendor', hewlettPackard[1]], ['model', hewlettPackard[2]]]; // biome-ignore format: one line
+  return [['description', text]];
+}
