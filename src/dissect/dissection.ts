@@ -24,7 +24,8 @@ export type DissectionCounters = {
 export class Dissection implements ConversationHost {
   readonly rows: Row[] = [];
   count = 0;
-  readonly identities: Identity[] = [];
+  /** With the index of the dissector that said it. */
+  readonly identities: (Identity & { dissector: number })[] = [];
   readonly counters: DissectionCounters = { pdus: 0, rows_dropped: 0, failures: 0 };
   /** The last error a dissector threw, and which; for the log and the quarantine. */
   failed: { dissector: string; error: unknown } | null = null;
@@ -175,6 +176,6 @@ export class Dissection implements ConversationHost {
   }
 
   identify(identity: Identity): void {
-    this.identities.push(identity);
+    this.identities.push({ ...identity, dissector: this.current });
   }
 }

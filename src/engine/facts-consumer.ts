@@ -159,7 +159,7 @@ export class FactsConsumer implements RowConsumer {
 
   private identities(slot: number, state: FlowState, notes: FlowNotes, p: Packet, dissection: Dissection): void {
     notes.identities ??= new Map();
-    for (const { side, part, attribute, value, field } of dissection.identities) {
+    for (const { side, part, attribute, value, field, dissector } of dissection.identities) {
       const { direction } = state.conversation;
       const end = (side === 'sender' ? direction : 1 - direction) as 0 | 1;
       const key = `${end} ${part} ${attribute}`;
@@ -169,7 +169,7 @@ export class FactsConsumer implements RowConsumer {
         continue;
       }
       notes.identities.set(key, value);
-      const app_proto = this.registry.dissectors[state.dissector].name;
+      const app_proto = this.registry.dissectors[dissector].name;
       this.facts.add({
         frame: p.frame,
         time_ms: p.time_ms,
