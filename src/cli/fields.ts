@@ -25,7 +25,7 @@ async function fields(protocol: string | undefined, { format }: { format: Format
   const rows = chosen.flatMap((dissector) =>
     dissector.records.flatMap((record) =>
       record.fieldNames.map((name) => {
-        const { kind, list, unit, wireshark, meaning } = record.fields[name];
+        const { kind, list, unit, names, wireshark, meaning } = record.fields[name];
         return {
           protocol: dissector.name,
           record: record.name,
@@ -33,7 +33,7 @@ async function fields(protocol: string | undefined, { format }: { format: Format
           type: list ? `${kind}[]` : kind,
           unit: unit ?? '',
           wireshark: wireshark ?? '',
-          meaning,
+          meaning: names === undefined ? meaning : `${meaning} (its name in ${name}_name)`,
         };
       }),
     ),
