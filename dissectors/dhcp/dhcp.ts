@@ -1,12 +1,13 @@
 import {
-  type Conversation, defineDissector, type Emit, type Fields, ipv4Text, Match, Operation, type OperationCode, Reader, type RecordType, Role, type RowOf,
-  type Span, span, spanLength, spanStart, spanText, udp,
+  type Conversation, defineDissector, type Emit, type Fields, ipv4Text, Match, Operation, type OperationCode, Reader,
+  type RecordType, Role, type RowOf, type Span, span, spanLength, spanStart, spanText, udp,
 } from '../../src/dissect/index.ts'; // biome-ignore format: a list
 import { OptionIndex } from './areas.ts';
 import { vendorClass } from './identity.ts';
 import { BROADBAND_FORUM, FORMAT_OF, Format, JOINABLE } from './options.ts';
 import {
-  ANOMALIES, type Anomaly, Dhcp, DhcpAddress, DhcpOption, DhcpRelayAgent, DhcpRoute, type DhcpRow, DhcpVendorOption, type OptionRow,
+  ANOMALIES, type Anomaly, Dhcp, DhcpAddress, DhcpOption, DhcpRelayAgent, DhcpRoute, type DhcpRow, DhcpVendorOption,
+  type OptionRow,
 } from './records.ts'; // biome-ignore format: a list
 
 const BOOTREQUEST = 1;
@@ -39,7 +40,8 @@ export default defineDissector<null, Anomaly>({
   name: 'dhcp',
   title: 'Dynamic Host Configuration Protocol (BOOTP)',
   specification:
-    'RFC 2131; RFC 2132; RFC 951, RFC 1542 (BOOTP); RFC 3046 (relay agents); RFC 3396 (long options); RFC 3442, 3925, 4361, 4702; IANA BOOTP and DHCP parameters',
+    'RFC 2131; RFC 2132; RFC 951, RFC 1542 (BOOTP); RFC 3046 (relay agents); RFC 3396 (long options); RFC 3442, ' +
+    '3925, 4361, 4702; IANA BOOTP and DHCP parameters',
   carriers: udp(67, 68),
   records: [Dhcp, DhcpOption, DhcpAddress, DhcpRoute, DhcpRelayAgent, DhcpVendorOption],
   anomalies: ANOMALIES,

@@ -6,9 +6,11 @@ import type { Attribute } from '../../src/dissect/index.ts';
  */
 export function vendorClass(text: string): [attribute: Attribute, value: string][] {
   if (/^(?:PXE|HTTP)Client\b/.test(text)) return [];
-  const ciscoPhone = /^(Cisco Systems, Inc\.) IP Phone (\S+)$/.exec(text);
-  if (ciscoPhone) return [['description', text], ['vendor', ciscoPhone[1]], ['model', ciscoPhone[2]]]; // biome-ignore format: one line
-  const hewlettPackard = /^(Hewlett-Packard) (\S.*)$/.exec(text);
-  if (hewlettPackard) return [['description', text], ['vendor', hewlettPackard[1]], ['model', hewlettPackard[2]]]; // biome-ignore format: one line
-  return [['description', text]];
+  const named = /^(Cisco Systems, Inc\.) IP Phone (\S+)$/.exec(text) ?? /^(Hewlett-Packard) (\S.*)$/.exec(text);
+  if (named === null) return [['description', text]];
+  return [
+    ['description', text],
+    ['vendor', named[1]],
+    ['model', named[2]],
+  ];
 }

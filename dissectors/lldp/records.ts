@@ -153,8 +153,8 @@ export const Lldp8023 = record('lldp_802_3', 'A TLV of IEEE 802.3', {
   transmit_wake_time: u16('lldp.ieee.802_3.eee.transmit', 'Time the sender waits after low power (Tw)', { unit: 'µs' }),
   receive_wake_time: u16('lldp.ieee.802_3.eee.receive', 'Time it asks the other end to wait', { unit: 'µs' }),
   fallback_receive_wake_time: u16('lldp.ieee.802_3.eee.fallback_receive', 'Time that would do as well', { unit: 'µs' }),
-  echo_transmit_wake_time: u16('lldp.ieee.802_3.eee.echo_transmit', 'The other end’s transmit time as received', { unit: 'µs' }),
-  echo_receive_wake_time: u16('lldp.ieee.802_3.eee.echo_receive', 'The other end’s receive time as received', { unit: 'µs' }),
+  echo_transmit_wake_time: u16('lldp.ieee.802_3.eee.echo_transmit', 'Echo of the other end’s transmit time', { unit: 'µs' }),
+  echo_receive_wake_time: u16('lldp.ieee.802_3.eee.echo_receive', 'Echo of the other end’s receive time', { unit: 'µs' }),
   additional_capabilities: u16(
     'lldp.ieee.802_3br.eac',
     'Frame preemption: bit 0 supported, 1 enabled, 2 active, 3 and 4 fragment size',
