@@ -170,23 +170,25 @@ export class TcpOrder {
       return;
     }
     let covered = false;
+    let news = false;
     for (let i = 0, done = 0; done < size; i++) {
       // Where the next held segment lies, seen from the start of this one.
       const start = i < held.length ? (held[i].sequence - sequence) | 0 : size;
       if (start > done) {
         held.splice(i, 0, this.copy(stream, sequence, p, done, Math.min(start, size)));
         done = Math.min(start, size);
+        news = true;
         continue;
       }
       const end = start + held[i].bytes.length + held[i].missing;
       if (end <= done) continue;
       covered = true;
       if (!this.agrees(held[i], start, p, done, Math.min(end, seen))) this.counters.overlap_conflicts++;
-      if (start <= 0 && end >= size) this.counters.retransmissions++;
-      else this.counters.overlaps++;
       done = end;
     }
     if (!covered) this.counters.out_of_order++;
+    else if (news) this.counters.overlaps++;
+    else this.counters.retransmissions++;
     if (held.length > TCP_LIMITS.held_segments || stream.held_bytes > TCP_LIMITS.held_bytes)
       this.giveUpHole(at, direction, state);
   }

@@ -56,7 +56,8 @@ export function packet(fields: PacketFields = {}): Packet {
   p.tcp_sequence = (fields.sequence ?? 0) >>> 0;
   p.tcp_acknowledgment = (fields.acknowledgment ?? 0) >>> 0;
   // With something before and behind, so that a reader beyond the payload is seen.
-  p.bytes = shared([0xde, 0xad, ...payload, 0xbe, 0xef]);
+  p.bytes = new Uint8Array(new SharedArrayBuffer(payload.length + 4)).fill(0xde);
+  p.bytes.set(payload, 2);
   p.payload = 2;
   p.payload_end = 2 + payload.length;
   p.payload_missing = fields.missing ?? 0;
