@@ -50,8 +50,6 @@ export async function measureParts(seconds_a_part: number): Promise<PartResult[]
 }
 
 function measure({ part, of, count, run }: Part, maxTime: number): PartResult {
-  // Rows are pooled by record type, and each part has a dissection of its own: none may find those of another in use.
-  for (const { records } of registry.dissectors) for (const type of records) type.used = 0;
   const benchmark = new Benchmark(run, { maxTime, minSamples: 5 });
   benchmark.run();
   // benchmark.js keeps what a measured function throws.
