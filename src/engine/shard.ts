@@ -45,7 +45,7 @@ export interface ShardOptions {
 }
 
 /** Packet time between two reports of all flows' counts. */
-const FLUSH_MS = 10_000;
+const FLUSH_SECONDS = 10;
 const ARP = 0x0806;
 const TCP = 6;
 const UDP = 17;
@@ -79,6 +79,7 @@ export class Shard implements PduSink {
   private readonly factsConsumer: FactsConsumer | null;
   private readonly consumer: RowConsumer;
   private dirty: number[] = [];
+  private second = -1;
   private period = -1;
   /** The capture is over, with this frame. */
   private finishing = false;
@@ -118,8 +119,7 @@ export class Shard implements PduSink {
     for (let frame = range.first_frame; frame < end; frame++) {
       const decoded = decoder.decode(frame, p);
       // Every shard sees every packet, so all of them say their counts behind the same one.
-      const period = Math.floor(p.time_ms / FLUSH_MS);
-      if (period !== this.period) this.nextPeriod(period, frame);
+      if (p.seconds !== this.second) this.nextSecond(p.seconds, frame);
       if (shards > 1 && shardOf(p, shards) !== shard) continue;
       decoder.count(p, decoded);
       if (decoded === Decoded.ok) this.packet(p);
@@ -386,9 +386,12 @@ export class Shard implements PduSink {
     this.stamp = stamp;
   }
 
-  /** A new stretch of packet time begins with `frame`: says the counts of all flows up to it. */
-  private nextPeriod(period: number, frame: number): void {
+  /** Where a new stretch of packet time begins with `frame`: says the counts of all flows up to it. */
+  private nextSecond(second: number, frame: number): void {
     const { table, dirty } = this;
+    this.second = second;
+    const period = Math.floor(second / FLUSH_SECONDS);
+    if (period === this.period) return;
     this.period = period;
     if (dirty.length === 0) return;
     dirty.sort((a, b) => table.id[a] - table.id[b]);
