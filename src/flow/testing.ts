@@ -200,7 +200,7 @@ export const lp = defineDissector({
   carriers: [...tcp(LP_PORT), ...udp(LP_PORT)],
   records: [Lp],
   anomalies: { odd: 'the number is odd' },
-  framing: { headerSize: LP_HEADER, maxSize: LP_MAX, sizeOf: (r: Reader) => r.peekU16(2) },
+  framing: { headerSize: LP_HEADER, maxSize: LP_MAX, sizeOf: (r: Reader) => r.peekU16(2) || -1 },
   probe: (r: Reader) => {
     if (r.remaining < LP_HEADER || r.peekU16(0) !== 0xa55a) return Match.no;
     const kind = r.peekU8(4);
@@ -228,7 +228,7 @@ export const weak = defineDissector({
   carriers: [...tcp(WEAK_PORT), ...udp(WEAK_PORT)],
   records: [Weak],
   anomalies: {},
-  framing: { headerSize: 3, maxSize: 100, sizeOf: (r: Reader) => r.peekU16(0) },
+  framing: { headerSize: 3, maxSize: 100, sizeOf: (r: Reader) => r.peekU16(0) || -1 },
   probe: (r: Reader) => (r.remaining >= 3 && r.peekU8(2) === 0x77 ? Match.possible : Match.no),
   newState: () => null,
   dissect(r, emit) {
