@@ -46,8 +46,8 @@ describe('log', () => {
   });
 
   it('does not grow with packets that make a dissector fail', async () => {
-    const flood = `const log = new FailureLog();
-      for (let frame = 1; frame <= 5000; frame++) log.add(['s7comm, frame ' + frame + ': Error: x']);`;
+    const flood = `const failures = new FailureLog();
+      for (let frame = 1; frame <= 5000; frame++) failures.add(['s7comm, frame ' + frame + ': Error: x']);`;
     const written = lines(await logged(flood));
     expect(written).toHaveLength(101);
     expect(written.at(-1)).toMatchObject({ limit: 100, msg: 'further failures of dissectors are only counted' });
