@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { fileURLToPath } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
 import { dissectors } from '../dissectors/index.ts';
 import { BatchWriter, PacketRing } from '../src/capture/batch.ts';
 import { SequenceSource } from '../src/capture/replay.ts';
@@ -45,6 +46,9 @@ class DissectOnly extends Shard {
     this.own.run(state.dissector, r, state.conversation, complete);
   }
 }
+
+// As the shards' threads run (src/engine/worker.ts).
+setFlagsFromString('--max-inlined-bytecode-size=800');
 
 /** `NODE_PERFORMANCE_GC_MINOR`. */
 const MINOR = 1;
