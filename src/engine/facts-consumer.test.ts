@@ -57,7 +57,7 @@ describe('activities', () => {
     const talk = new Talk(bench, HMI, PLC);
     await talk.open();
     for (let i = 0; i < 30; i++) {
-      bench.time_ms += 4000;
+      bench.time_ms += 45_000;
       await talk.client(pumpPdu(i % 2 === 0 ? Job.read : Job.write));
       await bench.cut();
     }
