@@ -191,6 +191,7 @@ export class Conversations {
     }
     if (connection === flow.connection && connection !== undefined) {
       connection.opener_certain ||= flow.opener_certain;
+      connection.recognised_by ||= flow.recognised_by;
       if (flow.client >= 0) connection.client = flow.client;
       return;
     }
