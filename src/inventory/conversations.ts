@@ -17,19 +17,41 @@ import {
 /** Looks up whose end it is. */
 type Find = (segment: string, end: End) => Device | null;
 
+/** All between two ends in one segment and transport: their rows, of which there are few. */
+export interface Pair {
+  /** `segment|proto|ethertype|one|other` */
+  key: string;
+  connections: Connection[];
+}
+
+/** What one flow added to an activity: it takes that along when it turns out to belong to another connection. */
+export interface Share {
+  activity: ActivityEntry;
+  count: number;
+  target_first: number;
+  target_last: number;
+  first_ms: number;
+  last_ms: number;
+  first_frame: number;
+}
+
+/** What tells activities of one connection apart. */
+type ActivityKey = Pick<ActivityEntry, 'app_proto' | 'operation' | 'from_opener' | 'role' | 'target' | 'unit'>;
+
 /** The flows being followed, and what they add up to: connections and their activities. */
 export class Conversations {
   readonly limits: Limits;
   readonly counters: InventoryCounters;
   readonly #flows = new Map<number, Flow>();
-  readonly #connections = new Map<string, Connection>();
-  /** Rows of a pair of hosts. */
-  readonly #ports_of_pair = new Map<string, number>();
-  readonly #activities = new Map<string, ActivityEntry>();
+  readonly #pairs = new Map<string, Pair>();
+  #connection_count = 0;
+  #activity_count = 0;
   #next_connection_id = 1;
   #next_activity_id = 1;
   #dirty_connections = new Set<Connection>();
   #dirty_activities = new Set<ActivityEntry>();
+  /** Stored rows that became part of another. */
+  #gone_activities: number[] = [];
 
   constructor(limits: Limits, counters: InventoryCounters) {
     this.limits = limits;
@@ -60,12 +82,17 @@ export class Conversations {
       }
       this.counters.flows_forgotten++;
     }
+    const opener = newEnd(opened.opener);
+    const responder = newEnd(opened.responder);
+    const segment = segmentText(opened.vlan);
+    const proto = opened.proto ?? '';
+    const ethertype = opened.ethertype ?? 0;
     const flow: Flow = {
-      segment: segmentText(opened.vlan),
-      proto: opened.proto ?? '',
-      ethertype: opened.ethertype ?? 0,
-      opener: newEnd(opened.opener),
-      responder: newEnd(opened.responder),
+      segment,
+      proto,
+      ethertype,
+      opener,
+      responder,
       app_proto: '',
       recognised_by: '',
       opener_certain: opened.opener_certain ?? false,
@@ -73,7 +100,9 @@ export class Conversations {
       first_ms: at.time_ms,
       last_ms: at.time_ms,
       first_frame: at.frame,
+      pair: this.#pair(segment, proto, ethertype, opener, responder),
       connection: null,
+      shares: [],
       packets_from_opener: 0,
       packets_from_responder: 0,
       bytes_from_opener: 0,
@@ -129,65 +158,89 @@ export class Conversations {
     at: Moment,
     last_ms: number,
   ): void {
-    const { connection } = flow;
+    const { connection, shares } = flow;
     if (!connection) return;
     const from_opener = fact.from_opener ?? false;
     const target = (fact.target ?? '').slice(0, this.limits.text_length);
     const unit = fact.unit ?? -1;
-    const key = activityKey(connection.id, app_proto, operation, from_opener, role, target, unit);
+    const count = fact.count ?? 0;
     const target_first = fact.target_first ?? 0;
     const target_last = fact.target_last ?? 0;
-    let activity = this.#activities.get(key);
-    if (!activity) {
-      if (
-        this.#activities.size >= this.limits.activities ||
-        connection.activities.length >= this.limits.activities_per_connection
-      ) {
+    const first_ms = at.time_ms;
+    const first_frame = at.frame;
+    const key = { app_proto, operation, from_opener, role, target, unit };
+    let share = shares.find(({ activity }) => isSame(activity, key));
+    if (share === undefined) {
+      const activity = find(connection, key) ?? this.#activity(connection, key, fact.unit_name ?? '');
+      if (activity === null) {
         this.counters.activities_refused++;
         return;
       }
-      const unit_name = fact.unit_name ?? '';
-      const first_ms = at.time_ms;
-      const first_frame = at.frame;
-      const id = this.#next_activity_id++;
-      activity = {
-        id, connection, app_proto, operation, from_opener, role, target, target_first, target_last, unit, unit_name, count: 0, first_ms,
-        last_ms, first_frame,
-      }; // biome-ignore format: one value
-      this.#activities.set(key, activity);
-      connection.activities.push(activity);
+      share = { activity, count: 0, target_first, target_last, first_ms, last_ms, first_frame };
+      shares.push(share);
+    } else {
+      if (first_ms < share.first_ms) {
+        share.first_ms = first_ms;
+        share.first_frame = first_frame;
+      }
+      if (last_ms > share.last_ms) share.last_ms = last_ms;
+      if (target_first < share.target_first) share.target_first = target_first;
+      if (target_last > share.target_last) share.target_last = target_last;
     }
-    activity.count += fact.count ?? 0;
-    activity.target_first = Math.min(activity.target_first, target_first);
-    activity.target_last = Math.max(activity.target_last, target_last);
-    if (at.time_ms < activity.first_ms) {
-      activity.first_ms = at.time_ms;
-      activity.first_frame = at.frame;
-    }
-    if (last_ms > activity.last_ms) activity.last_ms = last_ms;
+    share.count += count;
+    const { activity } = share;
+    activity.count += count;
+    activity.total_count += count;
+    widenActivity(activity, share);
     this.#dirty_activities.add(activity);
+  }
+
+  /** A row that does not count anything yet; null beyond the limits. */
+  #activity(connection: Connection, key: ActivityKey, unit_name: string): ActivityEntry | null {
+    if (this.#activity_count >= this.limits.activities || connection.activities.length >= this.limits.activities_per_connection) {
+      return null;
+    }
+    const activity: ActivityEntry = {
+      id: this.#next_activity_id++,
+      connection,
+      ...key,
+      target_first: Number.POSITIVE_INFINITY,
+      target_last: Number.NEGATIVE_INFINITY,
+      unit_name,
+      count: 0,
+      total_count: 0,
+      stored: false,
+      first_ms: Number.POSITIVE_INFINITY,
+      last_ms: Number.NEGATIVE_INFINITY,
+      first_frame: 0,
+    };
+    connection.activities.push(activity);
+    this.#activity_count++;
+    return activity;
+  }
+
+  #pair(segment: string, proto: string, ethertype: number, opener: End, responder: End): Pair {
+    const key = `${segment}|${proto}|${ethertype}|${opener.shown_ip || opener.shown_mac}|${responder.shown_ip || responder.shown_mac}`;
+    const known = this.#pairs.get(key);
+    if (known) return known;
+    // It is kept when it gets its first row.
+    return { key, connections: [] };
   }
 
   /** Puts a flow where it is counted; as more becomes known of it, it moves with all it carried. */
   #join(flow: Flow): void {
-    const { segment, proto, opener, responder } = flow;
+    const { opener, responder, app_proto } = flow;
     let server_port = responder.port;
     if (flow.client === 1) server_port = opener.port;
     // Who opened it was not seen: the lower port, so that the conversations of a pair stay together.
     else if (flow.client < 0 && !flow.opener_certain) server_port = Math.min(opener.port, responder.port);
-    const one = opener.shown_ip || opener.shown_mac;
-    const other = responder.shown_ip || responder.shown_mac;
-    const pair = `${segment}|${proto}|${flow.ethertype}|${one}|${other}`;
-    let key = `${pair}|${server_port}|${flow.app_proto}`;
-    let connection = this.#connections.get(key);
-    if (connection === undefined) {
-      const ports = this.#ports_of_pair.get(pair) ?? 0;
-      if (ports >= this.limits.ports_per_pair) {
-        if (!flow.connection) this.counters.ports_folded++;
-        server_port = 0;
-        key = `${pair}|0|${flow.app_proto}`;
-        connection = this.#connections.get(key);
-      }
+    const pair = this.#pairs.get(flow.pair.key) ?? flow.pair;
+    flow.pair = pair;
+    let connection = rowOf(pair, server_port, app_proto);
+    if (connection === undefined && pair.connections.length >= this.limits.ports_per_pair) {
+      if (!flow.connection) this.counters.ports_folded++;
+      server_port = 0;
+      connection = rowOf(pair, 0, app_proto);
     }
     if (connection === flow.connection && connection !== undefined) {
       connection.opener_certain ||= flow.opener_certain;
@@ -196,44 +249,19 @@ export class Conversations {
       return;
     }
     if (connection === undefined) {
-      if (this.#connections.size >= this.limits.connections) {
+      if (this.#connection_count >= this.limits.connections) {
         if (!flow.connection) this.counters.connections_refused++;
         return;
       }
-      connection = {
-        id: this.#next_connection_id++,
-        key,
-        pair,
-        segment,
-        proto,
-        ethertype: flow.ethertype,
-        opener,
-        responder,
-        server_port,
-        app_proto: flow.app_proto,
-        recognised_by: flow.recognised_by,
-        opener_certain: flow.opener_certain,
-        client: flow.client,
-        total_flows: 0,
-        stored: false,
-        activities: [],
-        flows: 0,
-        packets_from_opener: 0,
-        packets_from_responder: 0,
-        bytes_from_opener: 0,
-        bytes_from_responder: 0,
-        first_ms: flow.first_ms,
-        last_ms: flow.last_ms,
-        first_frame: flow.first_frame,
-      };
-      this.#connections.set(key, connection);
-      this.#ports_of_pair.set(pair, (this.#ports_of_pair.get(pair) ?? 0) + 1);
+      connection = this.#newConnection(flow, pair, server_port);
     }
-    if (flow.connection) {
-      this.#count(flow.connection, flow, -1);
-      if (flow.connection.total_flows <= 0) this.#leave(flow.connection, connection);
-    }
+    const former = flow.connection;
     flow.connection = connection;
+    if (former) {
+      this.#count(former, flow, -1);
+      this.#move(flow, connection);
+      if (former.total_flows <= 0) this.#leave(former, connection);
+    }
     connection.opener = opener;
     connection.responder = responder;
     connection.opener_certain ||= flow.opener_certain;
@@ -241,6 +269,43 @@ export class Conversations {
     connection.recognised_by ||= flow.recognised_by;
     this.#count(connection, flow, 1);
     widen(connection, flow.first_ms, flow.last_ms, flow.first_frame);
+  }
+
+  #newConnection(flow: Flow, pair: Pair, server_port: number): Connection {
+    const connection: Connection = {
+      id: this.#next_connection_id++,
+      pair,
+      segment: flow.segment,
+      proto: flow.proto,
+      ethertype: flow.ethertype,
+      opener: flow.opener,
+      responder: flow.responder,
+      server_port,
+      app_proto: flow.app_proto,
+      recognised_by: flow.recognised_by,
+      opener_certain: flow.opener_certain,
+      client: flow.client,
+      total_flows: 0,
+      stored: false,
+      activities: [],
+      flows: 0,
+      packets_from_opener: 0,
+      packets_from_responder: 0,
+      bytes_from_opener: 0,
+      bytes_from_responder: 0,
+      first_ms: flow.first_ms,
+      last_ms: flow.last_ms,
+      first_frame: flow.first_frame,
+    };
+    this.#keep(connection);
+    return connection;
+  }
+
+  #keep(connection: Connection): void {
+    const { pair } = connection;
+    if (pair.connections.length === 0) this.#pairs.set(pair.key, pair);
+    pair.connections.push(connection);
+    this.#connection_count++;
   }
 
   #count(connection: Connection, flow: Flow, sign: 1 | -1): void {
@@ -253,30 +318,76 @@ export class Conversations {
     this.#dirty_connections.add(connection);
   }
 
-  /** A row that no flow is left in: its activities go along, and it makes room. */
+  /** What the flow did goes along to its new connection: where that has an activity of the kind, the counts are added. */
+  #move(flow: Flow, to: Connection): void {
+    flow.shares = flow.shares.filter((share) => {
+      const from = share.activity;
+      from.count -= share.count;
+      from.total_count -= share.count;
+      this.#dirty_activities.add(from);
+      let activity = find(to, from);
+      if (from.total_count <= 0) {
+        from.connection.activities.splice(from.connection.activities.indexOf(from), 1);
+        if (activity === undefined && to.activities.length < this.limits.activities_per_connection) {
+          // Nobody else counts there: the row itself goes along.
+          activity = from;
+          activity.connection = to;
+          to.activities.push(activity);
+        } else this.#drop(from);
+      }
+      activity ??= this.#activity(to, from, from.unit_name) ?? undefined;
+      if (activity === undefined) {
+        this.counters.activities_refused++;
+        return false;
+      }
+      activity.count += share.count;
+      activity.total_count += share.count;
+      widenActivity(activity, share);
+      this.#dirty_activities.add(activity);
+      share.activity = activity;
+      return true;
+    });
+  }
+
+  #drop(activity: ActivityEntry): void {
+    this.#activity_count--;
+    this.#dirty_activities.delete(activity);
+    if (activity.stored) this.#gone_activities.push(activity.id);
+  }
+
+  /** A row that no flow is left in makes room, and what flows that are no longer followed did there goes along. */
   #leave(connection: Connection, to: Connection): void {
     for (const activity of connection.activities.splice(0)) {
-      const { app_proto, operation, from_opener, role, target, unit } = activity;
-      this.#activities.delete(activityKey(connection.id, app_proto, operation, from_opener, role, target, unit));
-      const key = activityKey(to.id, app_proto, operation, from_opener, role, target, unit);
-      activity.connection = to;
-      to.activities.push(activity);
-      // Where there is one like it already, both rows stay and the older one goes on counting.
-      if (!this.#activities.has(key)) this.#activities.set(key, activity);
-      this.#dirty_activities.add(activity);
+      const known = find(to, activity);
+      if (known) {
+        known.count += activity.total_count;
+        known.total_count += activity.total_count;
+        widenActivity(known, activity);
+        this.#dirty_activities.add(known);
+        this.#drop(activity);
+      } else if (to.activities.length >= this.limits.activities_per_connection) {
+        this.counters.activities_refused++;
+        this.#drop(activity);
+      } else {
+        activity.connection = to;
+        to.activities.push(activity);
+        this.#dirty_activities.add(activity);
+      }
     }
-    this.#connections.delete(connection.key);
     // Whether it was stored depends on when rows are: the next of its kind is a new row either way. A stored one is emptied and goes.
     if (!connection.stored) this.#dirty_connections.delete(connection);
-    const ports = (this.#ports_of_pair.get(connection.pair) ?? 1) - 1;
-    if (ports > 0) this.#ports_of_pair.set(connection.pair, ports);
-    else this.#ports_of_pair.delete(connection.pair);
+    const { connections, key } = connection.pair;
+    connections.splice(connections.indexOf(connection), 1);
+    this.#connection_count--;
+    if (connections.length === 0) this.#pairs.delete(key);
   }
 
   drain(capture_id: number, find: Find, changes: ChangeSet): void {
     for (const connection of this.#dirty_connections) this.#drainConnection(connection, capture_id, find, changes);
+    changes.activities_gone = this.#gone_activities;
+    this.#gone_activities = [];
     for (const activity of this.#dirty_activities) {
-      const { connection, ...row } = activity;
+      const { connection, total_count: _, stored: __, ...row } = activity;
       const none = row.target === '';
       changes.activities.push({
         ...row,
@@ -286,6 +397,7 @@ export class Conversations {
         capture_id,
       });
       activity.count = 0;
+      activity.stored = true;
     }
     this.#dirty_connections = new Set();
     this.#dirty_activities = new Set();
@@ -342,13 +454,13 @@ export class Conversations {
         place: null,
         seen: false,
       });
-      const pair = `${row.segment}|${row.proto}|${row.ethertype}|${row.opener_ip || row.opener_mac}|${row.responder_ip || row.responder_mac}`;
+      const opener = end(row.opener_mac, row.opener_ip);
+      const responder = end(row.responder_mac, row.responder_ip);
       const connection: Connection = {
         ...row,
-        key: `${pair}|${row.server_port}|${row.app_proto}`,
-        pair,
-        opener: end(row.opener_mac, row.opener_ip),
-        responder: end(row.responder_mac, row.responder_ip),
+        pair: this.#pair(row.segment, row.proto, row.ethertype, opener, responder),
+        opener,
+        responder,
         client: row.client === 'opener' ? 0 : row.client === 'responder' ? 1 : -1,
         total_flows: row.flows,
         stored: true,
@@ -360,33 +472,51 @@ export class Conversations {
         bytes_from_responder: 0,
       };
       connections.set(row.id, connection);
-      this.#connections.set(connection.key, connection);
-      this.#ports_of_pair.set(pair, (this.#ports_of_pair.get(pair) ?? 0) + 1);
+      this.#keep(connection);
     }
     for (const row of snapshot.activities) {
       const connection = connections.get(row.connection_id);
       if (!connection) continue;
-      const key = activityKey(connection.id, row.app_proto, row.operation, row.from_opener, row.role, row.target, row.unit);
       const { connection_id, capture_id, ...rest } = row;
       const target_first = row.target_first ?? 0;
       const target_last = row.target_last ?? 0;
-      const activity = { ...rest, connection, target_first, target_last, count: 0 };
-      this.#activities.set(key, activity);
-      connection.activities.push(activity);
+      const total_count = row.count;
+      connection.activities.push({ ...rest, connection, target_first, target_last, count: 0, total_count, stored: true });
+      this.#activity_count++;
     }
   }
 }
 
-function activityKey(
-  connection: number,
-  app_proto: string,
-  operation: string,
-  from_opener: boolean,
-  role: string,
-  target: string,
-  unit: number,
-): string {
-  return `${connection}|${app_proto}|${operation}|${from_opener ? 1 : 0}|${role}|${unit}|${target}`;
+function rowOf({ connections }: Pair, server_port: number, app_proto: string): Connection | undefined {
+  for (const connection of connections)
+    if (connection.server_port === server_port && connection.app_proto === app_proto) return connection;
+  return undefined;
+}
+
+function isSame(one: ActivityKey, other: ActivityKey): boolean {
+  return (
+    one.unit === other.unit &&
+    one.from_opener === other.from_opener &&
+    one.operation === other.operation &&
+    one.target === other.target &&
+    one.role === other.role &&
+    one.app_proto === other.app_proto
+  );
+}
+
+function find({ activities }: Connection, key: ActivityKey): ActivityEntry | undefined {
+  for (const activity of activities) if (isSame(activity, key)) return activity;
+  return undefined;
+}
+
+function widenActivity(of: ActivityEntry, by: Share | ActivityEntry): void {
+  if (by.target_first < of.target_first) of.target_first = by.target_first;
+  if (by.target_last > of.target_last) of.target_last = by.target_last;
+  if (by.first_ms < of.first_ms) {
+    of.first_ms = by.first_ms;
+    of.first_frame = by.first_frame;
+  }
+  if (by.last_ms > of.last_ms) of.last_ms = by.last_ms;
 }
 
 /** Protocols that carry others, from the outside in: what they carry names the conversation. */

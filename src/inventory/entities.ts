@@ -1,6 +1,7 @@
 import type { ot_sensor } from '../proto/facts.js';
 import { anyIp, anyMac, isHost, isStation } from './address.ts';
 import type { Deed } from './classify.ts';
+import type { Pair, Share } from './conversations.ts';
 
 /** Limits of the inventory; what goes beyond is not taken up and counted. */
 export interface Limits {
@@ -206,7 +207,9 @@ export interface Flow {
   first_ms: number;
   last_ms: number;
   first_frame: number;
+  pair: Pair;
   connection: Connection | null;
+  shares: Share[];
   packets_from_opener: number;
   packets_from_responder: number;
   bytes_from_opener: number;
@@ -216,8 +219,7 @@ export interface Flow {
 /** All flows between two ends to one server port in one protocol. Counters are what is not yet drained. */
 export interface Connection {
   id: number;
-  key: string;
-  pair: string;
+  pair: Pair;
   segment: string;
   proto: string;
   ethertype: number;
@@ -254,7 +256,10 @@ export interface ActivityEntry {
   target_last: number;
   unit: number;
   unit_name: string;
+  /** Not yet drained: an increment, negative where a flow took its part to another connection. */
   count: number;
+  total_count: number;
+  stored: boolean;
   first_ms: number;
   last_ms: number;
   first_frame: number;

@@ -528,7 +528,7 @@ describe('properties', () => {
       fc.record({
         flow_update: fc.record({
           flow_id: fc.nat(5),
-          app_proto: fc.constantFrom('', 'modbus', 'http'),
+          app_proto: fc.constantFrom('', 'tpkt', 'modbus', 'http'),
           packets_from_opener: fc.nat(3),
           packets_from_responder: fc.nat(3),
           client: fc.constantFrom(-1, 0, 1),
@@ -538,7 +538,7 @@ describe('properties', () => {
       fc.record({
         activity: fc.record({
           flow_id: fc.nat(5),
-          app_proto: fc.constantFrom('modbus', 'dnp3'),
+          app_proto: fc.constantFrom('tpkt', 'cotp', 'modbus', 'dnp3'),
           operation: fc.constantFrom('read', 'stop', 'error', 'no such'),
           from_opener: fc.boolean(),
           role: fc.constantFrom('client', 'server', 'unknown'),
@@ -613,6 +613,53 @@ describe('properties', () => {
         const { events } = second.drain();
         expect(events.filter((event) => event.kind === 'device_detected')).toEqual([]);
         expect(second.device_count).toBeLessThanOrEqual(first.device_count);
+      }),
+      { numRuns: 500 },
+    );
+  });
+
+  test('replayed twice into one store, the same capture gives the same rows, counts doubled', () => {
+    const rows = (stored: Stored, times: number) => {
+      const connections = new Map(
+        [...stored.connections.values()].map((c) => [
+          c.id,
+          `${c.opener_mac} ${c.opener_ip} ${c.responder_mac} ${c.responder_ip} ${c.segment} ${c.proto} ${c.server_port} ${c.app_proto}`,
+        ]),
+      );
+      return {
+        connections: [...stored.connections.values()]
+          .map((c) => [connections.get(c.id), c.flows * times, c.packets_from_opener * times, c.packets_from_responder * times])
+          .sort(),
+        activities: [...stored.activities.values()]
+          .map((a) => [
+            connections.get(a.connection_id),
+            a.app_proto,
+            a.operation,
+            a.role,
+            a.from_opener,
+            a.unit,
+            a.count * times,
+          ])
+          .sort(),
+      };
+    };
+    fc.assert(
+      fc.property(anyFacts, fc.nat(10), (facts, every) => {
+        const stored = new Stored();
+        const replay = () => {
+          const inventory = new Inventory();
+          inventory.load(stored.snapshot());
+          inventory.begin(1);
+          facts.forEach((fact, i) => {
+            inventory.take(fact);
+            if (i % (every + 1) === 0) stored.drain(inventory);
+          });
+          stored.drain(inventory);
+        };
+        replay();
+        const once = rows(stored, 2);
+        replay();
+        expect(rows(stored, 1)).toEqual(once);
       }),
       { numRuns: 500 },
     );

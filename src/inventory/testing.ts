@@ -139,6 +139,7 @@ export class Stored {
       if (row.flows > 0) this.connections.set(row.id, row);
       else this.connections.delete(row.id);
     }
+    for (const id of changes.activities_gone) this.activities.delete(id);
     for (const row of changes.activities) {
       row.count += this.activities.get(row.id)?.count ?? 0;
       this.activities.set(row.id, row);

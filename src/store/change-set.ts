@@ -15,6 +15,8 @@ export interface ChangeSet {
   attributes: AttributeRow[];
   parts: PartRow[];
   connections: ConnectionRow[];
+  /** Activities that turned out to be part of another, which has their counts: the stored ones go. */
+  activities_gone: number[];
   activities: ActivityRow[];
   alerts: AlertRow[];
   evidence: EvidenceRow[];
@@ -253,6 +255,7 @@ export function emptyChangeSet(): ChangeSet {
     attributes: [],
     parts: [],
     connections: [],
+    activities_gone: [],
     activities: [],
     alerts: [],
     evidence: [],

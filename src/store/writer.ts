@@ -165,6 +165,7 @@ function prepare(db: Database.Database): (changes: ChangeSet) => void {
     `ON CONFLICT (id) DO UPDATE SET ${first}, ${times}, ${added('count')}, ${latest('connection_id')}, target_first = min(target_first, excluded.target_first),
      target_last = max(target_last, excluded.target_last)`,
   );
+  const forget = db.prepare('DELETE FROM activities WHERE id = ?');
   const alert = insert(
     'alerts',
     `key kind severity title description source_mac source_ip source_port source_device source_zone destination_mac destination_ip
@@ -245,6 +246,7 @@ function prepare(db: Database.Database): (changes: ChangeSet) => void {
       part.run(p.device_id, p.part, p.kind, p.number, p.ip, p.app_proto, p.first_ms, p.last_ms, p.first_frame, p.capture_id);
     }
     for (const c of changes.connections) storeConnection(c);
+    for (const id of changes.activities_gone) forget.run(id);
     for (const a of changes.activities) {
       activity.run(
         a.id, a.connection_id, a.app_proto, a.operation, flag(a.from_opener), a.role, a.target, a.target_first, a.target_last, a.unit,
