@@ -25,6 +25,10 @@ export interface Conduct {
   modules: number;
   /** What it says it is (LLDP capabilities, DHCP class, identity objects); ''. */
   device_type: string;
+  /** It speaks PROFINET of itself: its LLDP frames carry PROFINET's TLVs, or it answered in one of PROFINET's protocols. */
+  profinet: boolean;
+  model: string;
+  order_code: string;
   has_name: boolean;
 }
 
@@ -55,6 +59,11 @@ const HOUSEKEEPING = new Set(['', 'arp', 'lldp', 'icmp', 'igmp', 'tpkt', 'cotp',
 const isIndustrial = (name: string) =>
   CONTROLLER.has(name) || TELECONTROL.has(name) || SUBSTATION.has(name) || SUPERVISORY.has(name);
 
+/** A station with a port more to pass the line on says that it is a bridge, too (IEEE 802.1AB-2016, 8.5.8.1): that makes it no switch. */
+const STATION = /station only/i;
+/** Article numbers of Siemens' operator panels. */
+const OPERATOR_PANEL = /^6AV/;
+
 interface Rule {
   type: string;
   purdue_level: number | null;
@@ -80,6 +89,8 @@ const RULES: readonly Rule[] = [
   { type: 'rtu', purdue_level: 1, when: (c) => said('serves', served(c, TELECONTROL)) },
   { type: 'plc', purdue_level: 1, when: (c) => said('serves', served(c, CONTROLLER)) },
   { type: 'plc', purdue_level: 1, when: (c) => (c.modules > 0 ? `has ${c.modules} modules in racks` : '') },
+  { type: 'plc', purdue_level: 1, when: (c) => (/^CPU\b/i.test(c.model) ? `says of itself: ${c.model}` : '') },
+  { type: 'hmi', purdue_level: 2, when: (c) => (OPERATOR_PANEL.test(c.order_code) ? `says of itself: ${c.order_code}` : '') },
   {
     type: 'scada',
     purdue_level: 2,
@@ -102,7 +113,15 @@ const RULES: readonly Rule[] = [
   },
   { type: 'server', purdue_level: 2, when: (c) => said('serves', served(c, SUPERVISORY)) },
   { type: 'router', purdue_level: null, when: (c) => says(c, /router/i) },
-  { type: 'switch', purdue_level: null, when: (c) => says(c, /bridge|switch/i) },
+  {
+    type: 'field_device',
+    purdue_level: null,
+    when: (c) =>
+      c.profinet && STATION.test(c.device_type) && /bridge/i.test(c.device_type)
+        ? `PROFINET device that says of itself: ${c.device_type}`
+        : '',
+  },
+  { type: 'switch', purdue_level: null, when: (c) => (STATION.test(c.device_type) ? '' : says(c, /bridge|switch/i)) },
   { type: 'access_point', purdue_level: null, when: (c) => says(c, /wlan|access.?point/i) },
   {
     type: 'server',

@@ -99,7 +99,7 @@ describe('addresses change', () => {
     const { stored } = run((s) =>
       s.sees(`${PLC}/10.0.0.5`, 'arp').says(`${PLC}/10.0.0.5`, 'model', 'CPU 315', 's7comm').sees(`${HMI}/10.0.0.5`, 'arp'),
     );
-    expect(stored.summary()).toEqual([`${PLC}  unknown`, `${HMI} 10.0.0.5 unknown`].sort());
+    expect(stored.summary()).toEqual([`${PLC}  plc`, `${HMI} 10.0.0.5 unknown`].sort());
     expect(stored.devices.get(1)).toMatchObject({ model: 'CPU 315' });
     expect(stored.events.at(-1)).toMatchObject({ kind: 'address_changed', device_id: 2, details: { former_device: 1 } });
   });
@@ -383,6 +383,32 @@ describe('what a device does', () => {
       programming_station: true,
       programming_reason: 'stop over s7comm at 10.0.0.5',
     });
+  });
+
+  test.each<[type: string, says: [attribute: string, value: string, app_proto: string][]]>([
+    ['switch', [['device_type', 'Bridge', 'lldp']]],
+    ['router', [['device_type', 'Bridge, Router', 'lldp']]],
+    ['unknown', [['device_type', 'Bridge, Station only', 'lldp']]],
+    // A second port to pass the line on makes no switch of a PROFINET device.
+    ['field_device', [['device_type', 'Bridge, Station only', 'lldp'], ['mac', PLC, 'lldp_profinet']]],
+    ['field_device', [['mac', PLC, 'lldp_profinet'], ['device_type', 'Bridge, Station only', 'lldp']]],
+    ['plc', [['device_type', 'Bridge, Station only', 'lldp'], ['mac', PLC, 'lldp_profinet'], ['model', 'CPU-1200', 'lldp']]],
+    ['hmi', [['device_type', 'Bridge, Station only', 'lldp'], ['order_code', '6AV2 123-2GB03-0AX0', 'lldp']]],
+    // A SCALANCE is a PROFINET device and a switch.
+    ['switch', [['device_type', 'Bridge', 'lldp'], ['mac', PLC, 'lldp_profinet']]],
+  ])('LLDP capabilities and PROFINET identity: %s', (type, says) => {
+    const { stored } = run((s) => {
+      for (const [attribute, value, app_proto] of says) s.says(PLC, attribute, value, app_proto);
+    });
+    expect([...stored.devices.values()].map((device) => device.type)).toEqual([type]);
+  }); // biome-ignore format: a table
+
+  test('who serves a controller protocol is no switch, whatever its LLDP frames say', () => {
+    const { stored } = run((s) => {
+      s.says(`${PLC}/10.0.0.5`, 'device_type', 'Bridge', 'lldp').sees(`${HMI}/10.0.0.2`);
+      s.opens(1, `${HMI}/10.0.0.2:4000`, `${PLC}/10.0.0.5:502`).carries(1, 'modbus').does(1, 'server', 'modbus', 'read');
+    });
+    expect([...stored.devices.values()].find((d) => d.ip === '10.0.0.5')?.type).toBe('plc');
   });
 });
 

@@ -83,6 +83,12 @@ const PRECEDENCE: readonly string[] = [
 ];
 const LAST: readonly string[] = ['lldp', 'dhcp', 'mac'];
 
+/** What a device says of itself that tells its type, or helps to. */
+const TELLING: ReadonlySet<string> = new Set(['device_type', 'name', 'model', 'order_code', 'mac']);
+/** PROFINET's own protocols, and its TLVs in LLDP frames (IEC 61158-6-10). */
+const PROFINET: ReadonlySet<string> = new Set(['pn_dcp', 'pn_io', 'pn_rt', 'profinet']);
+const PROFINET_TLVS = 'lldp_profinet.';
+
 function precedence(app_proto: string): number {
   const first = PRECEDENCE.indexOf(app_proto);
   if (first >= 0) return first;
@@ -838,7 +844,7 @@ export class Inventory {
         },
       );
     }
-    if (said.part === '' && (said.attribute === 'device_type' || said.attribute === 'name')) this.#classify(at, device);
+    if (said.part === '' && TELLING.has(said.attribute)) this.#classify(at, device);
   }
 
   /** The source's newest value; one it gave before comes up again. */
@@ -1281,8 +1287,17 @@ function conductOf(device: Device): Conduct {
     units,
     modules,
     device_type: shown(device, 'device_type'),
+    profinet: isProfinet(device),
+    model: shown(device, 'model'),
+    order_code: shown(device, 'order_code'),
     has_name: shown(device, 'name') !== '',
   };
+}
+
+function isProfinet(device: Device): boolean {
+  for (const [{ app_proto, field }] of device.attributes.values())
+    if (PROFINET.has(app_proto) || field.startsWith(PROFINET_TLVS)) return true;
+  return false;
 }
 
 /** Control characters and length of text from the wire. */
