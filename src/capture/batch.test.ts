@@ -12,7 +12,6 @@ import {
   OFFSET,
   PacketRing,
   POSITION,
-  PREVIOUS,
   REMEMBERED_BYTES,
   REMEMBERED_PACKETS,
   RING_BYTES,
@@ -90,13 +89,21 @@ describe('an index entry', () => {
     expect(add(seconds, nanoseconds)).toEqual(expected);
   });
 
+  test('has a way back along its flow that the capture side does not touch', () => {
+    const ring = new PacketRing();
+    ring.link(7, 3);
+    ring.link(INDEX_PACKETS + 1, INDEX_PACKETS);
+    expect([ring.previous(7), ring.previous(INDEX_PACKETS + 1), ring.previous(8)]).toEqual([3, INDEX_PACKETS, 0]);
+    ring.link(7, 0);
+    expect(ring.previous(7)).toBe(0);
+  });
+
   test('says where the packet lies and what it is', () => {
     const ring = new PacketRing();
     const writer = new BatchWriter(ring);
-    ring.index[ring.entry(1) + PREVIOUS] = 77;
     writer.add(writer.start + 24, 100, 1500, 1, 2, 3, 113);
     const entry = ring.entry(1);
-    expect([OFFSET, CAPTURED, WIRE, PREVIOUS, POSITION].map((word) => ring.index[entry + word])).toEqual([24, 100, 1500, 0, 24]);
+    expect([OFFSET, CAPTURED, WIRE, POSITION].map((word) => ring.index[entry + word])).toEqual([24, 100, 1500, 24]);
     expect([ring.index[entry + INTERFACE] >>> 16, ring.index[entry + INTERFACE] & 0xffff]).toEqual([3, 113]);
   });
 

@@ -8,20 +8,21 @@
  *          └───────────────┴─────────┴─────────┴─────────┴──────────────────┴┄┄┄┄┘   fit before the end starts at 0 again
  *   index  entry of frame f at (f - 1) mod INDEX_PACKETS, 8 words of 32 bits:
  *          ┌────────┬──────────┬──────┬─────────┬─────────────┬───────────┬──────────┬──────────┐
- *          │ OFFSET │ CAPTURED │ WIRE │ SECONDS │ NANOSECONDS │ INTERFACE │ PREVIOUS │ POSITION │
+ *          │ OFFSET │ CAPTURED │ WIRE │ SECONDS │ NANOSECONDS │ INTERFACE │ (spare)  │ POSITION │
  *          └────────┴──────────┴──────┴─────────┴─────────────┴───────────┴──────────┴──────────┘
  *
  * NANOSECONDS carries bits 32–33 of the seconds in its two upper bits (dates to the year 2514). INTERFACE is interface number << 16 | link type.
- * PREVIOUS is written by the shard that owns the packet: how many frames back the packet before it in its flow lies, 0 for none.
+ * A third array, `links`, is the shards' own: how many frames back the packet before it in its flow lies, written by the shard that owns the
+ * packet. It lies apart because a line of memory that two cores write in turn costs more than all else that is done with it.
  * POSITION counts the raw bytes of the capture up to the packet, modulo 2^32, however it was cut into batches or files: what is
  * remembered is a matter of POSITION and frame number alone, so that evidence does not depend on batches or the number of shards.
  */
 export const RING_BYTES = 40 << 20;
-export const MAX_BATCH_BYTES = 1 << 20;
+export const MAX_BATCH_BYTES = 2 << 20;
 export const INDEX_PACKETS = 1 << 18;
-export const MAX_BATCH_PACKETS = 1 << 14;
+export const MAX_BATCH_PACKETS = 1 << 15;
 /** Batches that may be under way: filled and not yet answered by all shards, and the one being filled. */
-export const MAX_BATCHES_UNDER_WAY = 6;
+export const MAX_BATCHES_UNDER_WAY = 4;
 /** How far back evidence reaches: what is surely not yet overwritten. */
 export const REMEMBERED_BYTES = RING_BYTES - (MAX_BATCHES_UNDER_WAY + 3) * MAX_BATCH_BYTES;
 export const REMEMBERED_PACKETS = INDEX_PACKETS - (MAX_BATCHES_UNDER_WAY + 1) * MAX_BATCH_PACKETS;
@@ -35,7 +36,6 @@ export const WIRE = 2;
 export const SECONDS = 3;
 export const NANOSECONDS = 4;
 export const INTERFACE = 5;
-export const PREVIOUS = 6;
 export const POSITION = 7;
 const NANOSECONDS_MASK = 0x3fff_ffff;
 /** Packets of any size whose raw bytes are surely fewer than 2^32, so that the difference of their POSITIONs is true. */
@@ -44,6 +44,7 @@ const STRIDE_PACKETS = 8192;
 export interface RingBuffers {
   bytes: SharedArrayBuffer;
   index: SharedArrayBuffer;
+  links: SharedArrayBuffer;
 }
 
 /** A batch as it is handed to a shard. */
@@ -57,21 +58,35 @@ export class PacketRing {
   readonly buffers: RingBuffers;
   readonly bytes: Uint8Array;
   readonly index: Uint32Array;
+  private readonly links: Uint32Array;
 
   constructor(
     buffers: RingBuffers = {
       bytes: new SharedArrayBuffer(RING_BYTES),
       index: new SharedArrayBuffer(INDEX_PACKETS * WORDS * 4),
+      links: new SharedArrayBuffer(INDEX_PACKETS * 4),
     },
   ) {
     this.buffers = buffers;
     this.bytes = new Uint8Array(buffers.bytes);
     this.index = new Uint32Array(buffers.index);
+    this.links = new Uint32Array(buffers.links);
   }
 
   /** Where the index entry of a frame starts. */
   entry(frame: number): number {
     return ((frame - 1) % INDEX_PACKETS) * WORDS;
+  }
+
+  /** Says that the packet before `frame` in its flow is `previous`, 0 for none. Every packet has one owner, which says it once. */
+  link(frame: number, previous: number): void {
+    this.links[(frame - 1) % INDEX_PACKETS] = previous === 0 ? 0 : frame - previous;
+  }
+
+  /** The packet before `frame` in its flow; 0 for none. Only where the ring still remembers `frame`. */
+  previous(frame: number): number {
+    const back = this.links[(frame - 1) % INDEX_PACKETS];
+    return back === 0 ? 0 : frame - back;
   }
 
   /** Is `frame` still surely there when the newest frame is `newest`? The same answer however the capture was batched. */
@@ -144,7 +159,6 @@ export class BatchWriter {
     index[entry + SECONDS] = s % 0x1_0000_0000;
     index[entry + NANOSECONDS] = (s >= 0x1_0000_0000 ? (Math.floor(s / 0x1_0000_0000) & 3) << 30 : 0) | ns;
     index[entry + INTERFACE] = (interface_ << 16) | link_type;
-    index[entry + PREVIOUS] = 0;
     index[entry + POSITION] = this.position + (offset - this.start);
     this.count++;
   }

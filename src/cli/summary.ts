@@ -1,4 +1,5 @@
 import { CATALOGUE } from '../detect/catalogue.ts';
+import { DEFAULT_LIMITS } from '../inventory/entities.ts';
 import type { ReplayResult } from '../sensor.ts';
 import { StoreReader } from '../store/queries.ts';
 import { DEFAULT_DATA, endText, readPages } from './data.ts';
@@ -107,7 +108,12 @@ const LOSSES: Readonly<Record<string, string>> = {
   'facts.dropped': 'facts dropped',
   'alerts.refused': 'findings beyond the limit of alerts',
   'evidence.refused': 'packets beyond the limits of evidence',
-  'inventory.devices_refused': 'devices beyond the limit',
+  'inventory.devices_refused': `devices beyond the limit of ${number(DEFAULT_LIMITS.devices)}`,
+  'inventory.devices_without_mac_refused': `hosts behind routers beyond the limit of ${number(DEFAULT_LIMITS.devices_without_mac)}`,
+  'inventory.addresses_refused': 'addresses beyond the limits',
+  'inventory.flows_forgotten': `flows that were no longer followed beyond ${number(DEFAULT_LIMITS.flows)} at a time`,
+  'inventory.connections_refused': `flows without a connection beyond the limit of ${number(DEFAULT_LIMITS.connections)}`,
+  'inventory.activities_refused': 'activities beyond the limits',
 };
 
 function lost(counters: Readonly<Record<string, number>>): string {
@@ -116,5 +122,10 @@ function lost(counters: Readonly<Record<string, number>>): string {
   return `\nNot seen, or not in full:\n${rows.map(([name, words]) => `    ${number(counters[name])} ${words}\n`).join('')}`;
 }
 
-const indent = (text: string): string => text.replace(/^(?=.)/gm, '    ');
-const number = (value: number): string => value.toLocaleString('en-US');
+function indent(text: string): string {
+  return text.replace(/^(?=.)/gm, '    ');
+}
+
+function number(value: number): string {
+  return value.toLocaleString('en-US');
+}

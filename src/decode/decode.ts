@@ -11,6 +11,9 @@ import { malformed } from './layer.ts';
 import { linuxCooked, linuxCooked2, loopback } from './link-types.ts';
 import { Decoded, type DecodedCode, Layer, type Packet } from './packet.ts';
 
+const PLAIN_HEADERS = 14 + 20 + 20;
+const PLAIN_LAYERS = (1 << Layer.ethernet) | (1 << Layer.ipv4) | (1 << Layer.tcp);
+
 export interface DecoderOptions extends FragmentsOptions {
   /**
    * Which checksums `count` verifies; wrong ones are counted (`ipv4_checksum_error`, `transport_checksum_error`), and no packet
@@ -75,6 +78,8 @@ export class Decoder {
     const nanoseconds = ring.nanoseconds(entry);
     const link = index[entry + INTERFACE];
 
+    if ((link & 0xffff) === 1 && captured === wire && this.plain(packet, frame, at, captured, seconds, nanoseconds, link >>> 16))
+      return Decoded.ok;
     packet.bytes = ring.bytes;
     packet.frame = frame;
     packet.seconds = seconds;
@@ -123,6 +128,75 @@ export class Decoder {
 
     if ((link & 0xffff) === 1) return ethernet(this, packet, at, at + captured, at + wire);
     return this.otherLink(packet, link & 0xffff, at, at + captured, at + wire);
+  }
+
+  /**
+   * The common case first, all fields set once: Ethernet II, IPv4 without options or fragments, TCP, all there. False, and nothing
+   * set, for anything else.
+   */
+  private plain(
+    packet: Packet,
+    frame: number,
+    at: number,
+    captured: number,
+    seconds: number,
+    nanoseconds: number,
+    interface_: number,
+  ): boolean {
+    const b = this.ring.bytes;
+    const end = at + captured;
+    if (captured < PLAIN_HEADERS || b[at + 12] !== 0x08 || b[at + 13] !== 0 || b[at + 14] !== 0x45 || b[at + 23] !== 6) return false;
+    // Fragments, and what may be PRP's trailer.
+    if (((b[at + 20] & 0x3f) | b[at + 21]) !== 0 || (b[end - 1] === 0xfb && b[end - 2] === 0x88)) return false;
+    const ip = at + 14;
+    const ip_end = ip + ((b[at + 16] << 8) | b[at + 17]);
+    const tcp = ip + 20;
+    const payload = tcp + ((b[tcp + 12] >> 4) << 2);
+    if (ip_end > end || payload < tcp + 20 || payload > ip_end) return false;
+    packet.bytes = b;
+    packet.frame = frame;
+    packet.seconds = seconds;
+    packet.nanoseconds = nanoseconds;
+    packet.time_ms = seconds * 1000 + nanoseconds / 1e6;
+    packet.captured = captured;
+    packet.wire = captured;
+    packet.interface_ = interface_;
+    packet.link_bytes = b;
+    packet.mac_destination = at;
+    packet.mac_source = at + 6;
+    packet.vlan_count = 0;
+    packet.vlan = 0;
+    packet.ethertype = 0x0800;
+    packet.link_payload = ip;
+    packet.link_payload_end = end;
+    packet.ip_version = 4;
+    packet.network_offset = ip;
+    const { source, destination } = packet;
+    source[0] = 0;
+    source[1] = 0;
+    source[2] = 0xffff;
+    source[3] = (b[ip + 12] << 24) | (b[ip + 13] << 16) | (b[ip + 14] << 8) | b[ip + 15];
+    destination[0] = 0;
+    destination[1] = 0;
+    destination[2] = 0xffff;
+    destination[3] = (b[ip + 16] << 24) | (b[ip + 17] << 16) | (b[ip + 18] << 8) | b[ip + 19];
+    packet.ip_protocol = 6;
+    packet.reassembled = false;
+    packet.transport_offset = tcp;
+    packet.source_port = (b[tcp] << 8) | b[tcp + 1];
+    packet.destination_port = (b[tcp + 2] << 8) | b[tcp + 3];
+    packet.tcp_sequence = ((b[tcp + 4] << 24) | (b[tcp + 5] << 16) | (b[tcp + 6] << 8) | b[tcp + 7]) >>> 0;
+    packet.tcp_acknowledgment = ((b[tcp + 8] << 24) | (b[tcp + 9] << 16) | (b[tcp + 10] << 8) | b[tcp + 11]) >>> 0;
+    packet.tcp_flags = b[tcp + 13] & 0x3f;
+    packet.tcp_window = (b[tcp + 14] << 8) | b[tcp + 15];
+    packet.payload = payload;
+    packet.payload_end = ip_end;
+    packet.payload_missing = 0;
+    packet.tunnels = 0;
+    packet.link_tunnels = 0;
+    packet.layers = PLAIN_LAYERS;
+    packet.malformed_layer = -1;
+    return true;
   }
 
   /** Counts a packet as decoded: to be called by the shard that owns it, before the next `decode`. */

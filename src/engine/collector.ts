@@ -38,7 +38,7 @@ export class Collector {
   }
 
   async batch(answers: readonly BatchAnswer[], task: BatchTask, ring: PacketRing): Promise<void> {
-    const messages = answers.map(({ facts }) => ot_sensor.BatchFacts.decode(facts!));
+    const messages = answers.flatMap(({ facts }) => (facts === null ? [] : [ot_sensor.BatchFacts.decode(facts)]));
     const facts = messages.flatMap((message) => message.facts);
     if (messages.length > 1) facts.sort(factOrder);
     const newest = task.range.first_frame + task.range.count - 1;

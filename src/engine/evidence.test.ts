@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { BatchWriter, PacketRing, PREVIOUS } from '../capture/batch.ts';
+import { BatchWriter, PacketRing } from '../capture/batch.ts';
 import { EVIDENCE_LIMITS, EvidenceKeeper } from './evidence.ts';
 
 /** A ring with packets of these sizes, all of one flow. */
@@ -15,7 +15,7 @@ function ringOf(sizes: readonly number[]): PacketRing {
     }
     writer.buffer.fill(i + 1, writer.start + used, writer.start + used + size);
     writer.add(writer.start + used, size, size + 4, 1_700_000_000 + i, 123_456_789, 0, 113);
-    ring.index[ring.entry(i + 1) + PREVIOUS] = i === 0 ? 0 : 1;
+    ring.link(i + 1, i);
     used += size;
   });
   return ring;
@@ -114,8 +114,8 @@ describe('memory that is gone', () => {
   test('ends the way back', () => {
     const ring = ringOf(new Array(500).fill(size));
     // One link that leads far back.
-    ring.index[ring.entry(500) + PREVIOUS] = 1;
-    ring.index[ring.entry(499) + PREVIOUS] = 400;
+    ring.link(500, 499);
+    ring.link(499, 99);
     const keeper = new EvidenceKeeper(1);
     expect(frames(keeper.collect(ring, 'key', 500, [1, 2]))).toEqual([499, 500]);
     expect(keeper.counters.forgotten).toBe(3);

@@ -1,4 +1,4 @@
-import { CAPTURED, INTERFACE, OFFSET, type PacketRing, PREVIOUS, WIRE } from '../capture/batch.ts';
+import { CAPTURED, INTERFACE, OFFSET, type PacketRing, WIRE } from '../capture/batch.ts';
 import type { EvidenceRow } from '../store/change-set.ts';
 
 export const EVIDENCE_LIMITS = {
@@ -38,9 +38,9 @@ export class EvidenceKeeper {
         break;
       }
       frames.add(at);
-      const back = ring.index[ring.entry(at) + PREVIOUS];
-      if (back === 0) break;
-      at -= back;
+      const previous = ring.previous(at);
+      if (previous === 0) break;
+      at = previous;
     }
     for (const early of handshake) {
       if (early > frame) continue;

@@ -1,4 +1,4 @@
-import { type BatchRange, PacketRing, PREVIOUS, type RingBuffers } from '../capture/batch.ts';
+import { type BatchRange, PacketRing, type RingBuffers } from '../capture/batch.ts';
 import { Decoder, type DecoderOptions } from '../decode/decode.ts';
 import { Decoded, Packet } from '../decode/packet.ts';
 import { Dissection } from '../dissect/dissection.ts';
@@ -123,6 +123,7 @@ export class Shard implements PduSink {
       if (shards > 1 && shardOf(p, shards) !== shard) continue;
       decoder.count(p, decoded);
       if (decoded === Decoded.ok) this.packet(p);
+      else this.ring.link(frame, 0);
     }
     this.findings.flush();
   }
@@ -213,11 +214,11 @@ export class Shard implements PduSink {
       const { fragmentFrames: frames, fragmentFrameCount } = this.decoder.fragments;
       for (let i = 0; i < fragmentFrameCount; i++) {
         if (frames[i] === frame) continue;
-        ring.index[ring.entry(frames[i]) + PREVIOUS] = last === 0 || last >= frames[i] ? 0 : frames[i] - last;
+        ring.link(frames[i], last >= frames[i] ? 0 : last);
         last = frames[i];
       }
     }
-    ring.index[ring.entry(frame) + PREVIOUS] = last === 0 ? 0 : frame - last;
+    ring.link(frame, last);
     table.last_frame[slot] = frame;
     const early = slot * 2;
     if (table.early_frames[early] === 0) {

@@ -27,7 +27,7 @@ export interface RecordLines {
 }
 
 export interface BatchAnswer {
-  /** An encoded ot_sensor.BatchFacts; null where records were asked for. */
+  /** An encoded ot_sensor.BatchFacts; null where there were none, or records were asked for. */
   facts: Uint8Array | null;
   records: RecordLines | null;
   /** Errors that dissectors threw, in words. */
@@ -60,6 +60,8 @@ export default function task({ range, flush, finish }: BatchTask): BatchAnswer {
     shard.records.reset();
     return moved(records.bytes, { facts: null, records, failures });
   }
+  // Most batches of steady traffic say nothing new.
+  if (!flush && !finish && shard.facts.count === 0) return { facts: null, records: null, failures };
   const facts = shard.facts.encode(flush || finish ? shard.allCounters() : null);
   return moved(facts, { facts, records: null, failures });
 }

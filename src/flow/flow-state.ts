@@ -1,3 +1,4 @@
+import type { Framing } from '../dissect/dissector.ts';
 import { Conversation } from '../dissect/conversation.ts';
 import { StreamBuffer } from './stream-buffer.ts';
 
@@ -42,6 +43,8 @@ export class FlowState {
   /** Index of the recognised dissector; -1 not yet, -2 given up. */
   dissector = -1;
   recognised_by: 0 | 1 | 2 | 3 = 0;
+  /** Of the recognised dissector. */
+  framing: Framing | null = null;
   /** Payloads that nothing recognised. */
   attempts = 0;
   /** Its dissector threw: the flow is put aside. */

@@ -59,7 +59,27 @@ export class Framer implements StreamSink {
       if (from === end) return;
     }
     if (state.dissector === UNKNOWN) this.recogniseStream(state, direction, bytes, from, end);
-    else if (state.dissector >= 0 && !state.aside) this.cut(state, direction, stream, bytes, from, end);
+    else if (state.dissector >= 0 && !state.aside) {
+      if (stream.length === 0 && !stream.needs_sync) from = this.whole(state, direction, bytes, from, end);
+      if (from < end && !state.aside) this.cut(state, direction, stream, bytes, from, end);
+    }
+  }
+
+  /** The common case first: gives the PDUs that lie whole and in step in a segment. Returns where something else begins. */
+  private whole(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number): number {
+    const framing = state.framing!;
+    const { headerSize, maxSize } = framing;
+    const stream = state.streams[direction];
+    let at = start;
+    while (end - at >= headerSize) {
+      const size = framing.sizeOf(this.reader.reset(bytes, at, end), state.conversation);
+      if (size < headerSize || size > maxSize || at + size > end) return at;
+      this.give(state, direction, bytes, at, at + size, true);
+      stream.unsynchronised = 0;
+      at += size;
+      if (state.aside) return end;
+    }
+    return at;
   }
 
   gap(state: FlowState, direction: 0 | 1, size: number): void {
@@ -351,6 +371,7 @@ export class Framer implements StreamSink {
 
   private choose(state: FlowState, index: number, by: 1 | 2): true {
     state.dissector = index;
+    state.framing = this.registry.dissectors[index].framing ?? null;
     state.recognised_by = by;
     return true;
   }
