@@ -6,7 +6,10 @@ import type { Pair, Share } from './conversations.ts';
 /** Limits of the inventory; what goes beyond is not taken up and counted. */
 export interface Limits {
   devices: number;
-  /** Of these, how many may be known by an address alone: hosts behind routers, which anybody can invent. */
+  /**
+   * Of these, how many may be known by an address alone: hosts behind routers. Anybody can invent those with one MAC, so they must not
+   * take the room of devices that are in the segment.
+   */
   devices_without_mac: number;
   interfaces_per_device: number;
   addresses_per_device: number;
@@ -35,8 +38,8 @@ export interface Limits {
 }
 
 export const DEFAULT_LIMITS: Limits = {
-  devices: 50_000,
-  devices_without_mac: 25_000,
+  devices: 60_000,
+  devices_without_mac: 50_000,
   interfaces_per_device: 64,
   addresses_per_device: 256,
   segments_per_address: 64,
@@ -57,8 +60,8 @@ export const DEFAULT_LIMITS: Limits = {
 };
 
 export const COUNTERS = [
-  'devices_refused', 'interfaces_refused', 'addresses_refused', 'attributes_refused', 'attribute_values_forgotten', 'parts_refused',
-  'deeds_refused', 'flows_forgotten', 'facts_without_flow', 'connections_refused', 'ports_folded', 'activities_refused',
+  'devices_refused', 'devices_without_mac_refused', 'interfaces_refused', 'addresses_refused', 'attributes_refused',
+  'attribute_values_forgotten', 'parts_refused', 'deeds_refused', 'flows_forgotten', 'facts_without_flow', 'connections_refused', 'ports_folded', 'activities_refused',
   'events_suppressed',
 ] as const; // biome-ignore format: a list
 export type InventoryCounters = Record<(typeof COUNTERS)[number], number>;

@@ -717,6 +717,23 @@ describe('properties', () => {
     }
   });
 
+  test('hosts that one router MAC invents leave room for devices in the segment, and each refusal is counted once', () => {
+    const inventory = new Inventory({ limits: { devices: 40, devices_without_mac: 30 } });
+    const s = new Script(inventory);
+    // In turn and again: packets of a conversation refuse the same host as often as they come.
+    for (let times = 0; times < 3; times++) {
+      for (let i = 1; i <= 100; i++) {
+        const flow = times * 100 + i;
+        s.sees(`${ROUTER}/10.9.${i}.1`).opens(flow, `${ROUTER}/10.9.${i}.1:4000`, `${PLC}/10.0.0.5:502`).carries(flow, '', 3, 0);
+      }
+    }
+    expect(inventory.device_count).toBe(31);
+    expect(inventory.counters).toMatchObject({ devices_without_mac_refused: 70, devices_refused: 0 });
+    for (let i = 1; i <= 20; i++) s.sees(`00:1b:1b:00:00:${hex(i)}/10.0.0.${i}`).sees(`00:1b:1b:00:00:${hex(i)}/10.0.0.${i}`);
+    expect(inventory.device_count).toBe(40);
+    expect(inventory.counters).toMatchObject({ devices_without_mac_refused: 70, devices_refused: 11 });
+  });
+
   test('one address in thousands of segments, or claimed by thousands of MACs, costs each packet no more than the first', () => {
     const inventory = new Inventory();
     const s = new Script(inventory);

@@ -34,6 +34,7 @@ import {
   type Part,
   type Place,
 } from './entities.ts';
+import { Refused } from './refused.ts';
 import type { VendorOf } from './vendor.ts';
 
 /** Devices are detected, change their address, …: what happened, by which packet. */
@@ -113,6 +114,7 @@ export class Inventory {
 
   #capture_id = 0;
   #next_device_id = 1;
+  readonly #refused = new Refused();
   #without_mac = 0;
 
   readonly #devices = new Map<number, Device>();
@@ -769,8 +771,13 @@ export class Inventory {
   }
 
   #newDevice(at: Moment, segment: string, label: string, mac: string, vendor: string): Device | null {
-    if (this.#devices.size >= this.limits.devices || (mac === '' && this.#without_mac >= this.limits.devices_without_mac)) {
-      this.counters.devices_refused++;
+    const is_full = this.#devices.size >= this.limits.devices;
+    if (is_full || (mac === '' && this.#without_mac >= this.limits.devices_without_mac)) {
+      // Its next packets are no further refusals.
+      if (this.#refused.add(`${segment}|${mac || label}`)) {
+        if (is_full) this.counters.devices_refused++;
+        else this.counters.devices_without_mac_refused++;
+      }
       return null;
     }
     if (mac === '') this.#without_mac++;
