@@ -8,8 +8,10 @@ import { EvidenceKeeper } from './evidence.ts';
 import { factOrder } from './fact-log.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
 
-/** Rows that may wait before they are stored though no flush is due. */
+/** Alerts, events and packets that may wait before they are stored though no flush is due. */
 const MAX_PENDING_ROWS = 20_000;
+/** Connections and activities that are handed to the store at a time. */
+const CONVERSATIONS_AT_ONCE = 25_000;
 
 /**
  * The end of the pipeline: takes the shards' facts in packet order and makes devices, alerts and their evidence of them, batch by
@@ -48,12 +50,14 @@ export class Collector {
       this.take(fact, ring, task.finish ? newest : fact.frame);
     }
     if (task.flush || task.finish) this.counters = sum(messages.map(({ counters }) => counters?.values ?? {}));
-    if (task.flush || task.finish || this.inventory.pending + this.alerts.pending + this.packets.length > MAX_PENDING_ROWS)
-      await this.drain();
+    if (task.flush || task.finish) {
+      await this.drain(CONVERSATIONS_AT_ONCE);
+      while (this.inventory.pending_conversations > 0) await this.store(this.inventory.drain(CONVERSATIONS_AT_ONCE));
+    } else if (this.inventory.pending + this.alerts.pending + this.packets.length > MAX_PENDING_ROWS) await this.drain(0);
   }
 
-  private async drain(): Promise<void> {
-    const changes = this.inventory.drain();
+  private async drain(most_conversations: number): Promise<void> {
+    const changes = this.inventory.drain(most_conversations);
     changes.alerts = this.alerts.drain();
     changes.evidence = this.packets;
     this.packets = [];

@@ -210,6 +210,7 @@ export class Conversations {
       count: 0,
       total_count: 0,
       stored: false,
+      changed: true,
       first_ms: Number.POSITIVE_INFINITY,
       last_ms: Number.NEGATIVE_INFINITY,
       first_frame: 0,
@@ -243,9 +244,7 @@ export class Conversations {
       connection = rowOf(pair, 0, app_proto);
     }
     if (connection === flow.connection && connection !== undefined) {
-      connection.opener_certain ||= flow.opener_certain;
-      connection.recognised_by ||= flow.recognised_by;
-      if (flow.client >= 0) connection.client = flow.client;
+      tell(connection, flow);
       return;
     }
     if (connection === undefined) {
@@ -262,11 +261,11 @@ export class Conversations {
       this.#move(flow, connection);
       if (former.total_flows <= 0) this.#leave(former, connection);
     }
+    if (connection.opener.shown_mac !== opener.shown_mac || connection.responder.shown_mac !== responder.shown_mac)
+      connection.changed = true;
     connection.opener = opener;
     connection.responder = responder;
-    connection.opener_certain ||= flow.opener_certain;
-    if (flow.client >= 0) connection.client = flow.client;
-    connection.recognised_by ||= flow.recognised_by;
+    tell(connection, flow);
     this.#count(connection, flow, 1);
     widen(connection, flow.first_ms, flow.last_ms, flow.first_frame);
   }
@@ -287,6 +286,9 @@ export class Conversations {
       client: flow.client,
       total_flows: 0,
       stored: false,
+      changed: true,
+      opener_device: null,
+      responder_device: null,
       activities: [],
       flows: 0,
       packets_from_opener: 0,
@@ -332,6 +334,7 @@ export class Conversations {
           // Nobody else counts there: the row itself goes along.
           activity = from;
           activity.connection = to;
+          activity.changed = true;
           to.activities.push(activity);
         } else this.#drop(from);
       }
@@ -370,6 +373,7 @@ export class Conversations {
         this.#drop(activity);
       } else {
         activity.connection = to;
+        activity.changed = true;
         to.activities.push(activity);
         this.#dirty_activities.add(activity);
       }
@@ -382,56 +386,83 @@ export class Conversations {
     if (connections.length === 0) this.#pairs.delete(key);
   }
 
-  drain(capture_id: number, find: Find, changes: ChangeSet): void {
-    for (const connection of this.#dirty_connections) this.#drainConnection(connection, capture_id, find, changes);
+  /** At most `most` rows; connections come before their activities. */
+  drain(capture_id: number, find: Find, changes: ChangeSet, most: number): void {
+    let room = most;
+    for (const connection of this.#dirty_connections) {
+      if (room-- <= 0) return;
+      this.#dirty_connections.delete(connection);
+      this.#drainConnection(connection, capture_id, find, changes);
+    }
     changes.activities_gone = this.#gone_activities;
     this.#gone_activities = [];
     for (const activity of this.#dirty_activities) {
-      const { connection, total_count: _, stored: __, ...row } = activity;
-      const none = row.target === '';
-      changes.activities.push({
-        ...row,
-        target_first: none ? null : row.target_first,
-        target_last: none ? null : row.target_last,
-        connection_id: connection.id,
-        capture_id,
-      });
-      activity.count = 0;
-      activity.stored = true;
+      if (room-- <= 0) return;
+      this.#dirty_activities.delete(activity);
+      this.#drainActivity(activity, capture_id, changes);
     }
-    this.#dirty_connections = new Set();
-    this.#dirty_activities = new Set();
+  }
+
+  #drainActivity(activity: ActivityEntry, capture_id: number, changes: ChangeSet): void {
+    const { id, connection, app_proto, operation, from_opener, role, target, unit, unit_name, count } = activity;
+    const { first_ms, last_ms, first_frame } = activity;
+    const target_first = target === '' ? null : activity.target_first;
+    const target_last = target === '' ? null : activity.target_last;
+    if (activity.stored && !activity.changed) changes.activity_counts.push(count, target_first, target_last, last_ms, id);
+    else {
+      changes.activities.push({
+        id, connection_id: connection.id, app_proto, operation, from_opener, role, target, target_first, target_last, unit, unit_name,
+        count, first_ms, last_ms, first_frame, capture_id,
+      }); // biome-ignore format: one value
+    }
+    activity.stored = true;
+    activity.changed = false;
+    activity.count = 0;
   }
 
   #drainConnection(connection: Connection, capture_id: number, find: Find, changes: ChangeSet): void {
-    const { opener, responder } = connection;
-    changes.connections.push({
-      id: connection.id,
-      segment: connection.segment,
-      proto: connection.proto,
-      app_proto: connection.app_proto,
-      recognised_by: connection.recognised_by,
-      opener_device: find(connection.segment, opener)?.id ?? null,
-      opener_mac: opener.shown_mac,
-      opener_ip: opener.shown_ip,
-      responder_device: find(connection.segment, responder)?.id ?? null,
-      responder_mac: responder.shown_mac,
-      responder_ip: responder.shown_ip,
-      server_port: connection.server_port,
-      client: connection.client === 0 ? 'opener' : connection.client === 1 ? 'responder' : 'unknown',
-      opener_certain: connection.opener_certain,
-      ethertype: connection.ethertype,
-      flows: connection.flows,
-      packets_from_opener: connection.packets_from_opener,
-      packets_from_responder: connection.packets_from_responder,
-      bytes_from_opener: connection.bytes_from_opener,
-      bytes_from_responder: connection.bytes_from_responder,
-      first_ms: connection.first_ms,
-      last_ms: connection.last_ms,
-      first_frame: connection.first_frame,
-      capture_id,
-    });
+    const { opener, responder, id, flows, last_ms } = connection;
+    const { packets_from_opener, packets_from_responder, bytes_from_opener, bytes_from_responder } = connection;
+    const opener_device = find(connection.segment, opener)?.id ?? null;
+    const responder_device = find(connection.segment, responder)?.id ?? null;
+    const is_known = opener_device === connection.opener_device && responder_device === connection.responder_device;
+    // Where flows left it, it may have to go.
+    if (connection.stored && is_known && !connection.changed && flows >= 0) {
+      changes.connection_counts.push(
+        flows, packets_from_opener, packets_from_responder, bytes_from_opener, bytes_from_responder, last_ms, id,
+      ); // biome-ignore format: one row
+    } else {
+      changes.connections.push({
+        id,
+        segment: connection.segment,
+        proto: connection.proto,
+        app_proto: connection.app_proto,
+        recognised_by: connection.recognised_by,
+        opener_device,
+        opener_mac: opener.shown_mac,
+        opener_ip: opener.shown_ip,
+        responder_device,
+        responder_mac: responder.shown_mac,
+        responder_ip: responder.shown_ip,
+        server_port: connection.server_port,
+        client: connection.client === 0 ? 'opener' : connection.client === 1 ? 'responder' : 'unknown',
+        opener_certain: connection.opener_certain,
+        ethertype: connection.ethertype,
+        flows,
+        packets_from_opener,
+        packets_from_responder,
+        bytes_from_opener,
+        bytes_from_responder,
+        first_ms: connection.first_ms,
+        last_ms,
+        first_frame: connection.first_frame,
+        capture_id,
+      });
+    }
     connection.stored = true;
+    connection.changed = false;
+    connection.opener_device = opener_device;
+    connection.responder_device = responder_device;
     connection.flows = 0;
     connection.packets_from_opener = 0;
     connection.packets_from_responder = 0;
@@ -464,6 +495,7 @@ export class Conversations {
         client: row.client === 'opener' ? 0 : row.client === 'responder' ? 1 : -1,
         total_flows: row.flows,
         stored: true,
+        changed: false,
         activities: [],
         flows: 0,
         packets_from_opener: 0,
@@ -481,7 +513,16 @@ export class Conversations {
       const target_first = row.target_first ?? 0;
       const target_last = row.target_last ?? 0;
       const total_count = row.count;
-      connection.activities.push({ ...rest, connection, target_first, target_last, count: 0, total_count, stored: true });
+      connection.activities.push({
+        ...rest,
+        connection,
+        target_first,
+        target_last,
+        count: 0,
+        total_count,
+        stored: true,
+        changed: false,
+      });
       this.#activity_count++;
     }
   }
@@ -515,6 +556,7 @@ function widenActivity(of: ActivityEntry, by: Share | ActivityEntry): void {
   if (by.first_ms < of.first_ms) {
     of.first_ms = by.first_ms;
     of.first_frame = by.first_frame;
+    of.changed = true;
   }
   if (by.last_ms > of.last_ms) of.last_ms = by.last_ms;
 }
@@ -529,15 +571,27 @@ function nameRank(app_proto: string): number {
 
 const namesMore = (app_proto: string, before: string) => nameRank(app_proto) > nameRank(before);
 
-function widen(
-  of: { first_ms: number; last_ms: number; first_frame: number },
-  first_ms: number,
-  last_ms: number,
-  frame: number,
-): void {
+/** What a flow knows of its kind. */
+function tell(connection: Connection, { opener_certain, recognised_by, client }: Flow): void {
+  if (opener_certain && !connection.opener_certain) {
+    connection.opener_certain = true;
+    connection.changed = true;
+  }
+  if (recognised_by !== '' && connection.recognised_by === '') {
+    connection.recognised_by = recognised_by;
+    connection.changed = true;
+  }
+  if (client >= 0 && connection.client !== client) {
+    connection.client = client;
+    connection.changed = true;
+  }
+}
+
+function widen(of: Connection, first_ms: number, last_ms: number, frame: number): void {
   if (first_ms < of.first_ms) {
     of.first_ms = first_ms;
     of.first_frame = frame;
+    of.changed = true;
   }
   if (last_ms > of.last_ms) of.last_ms = last_ms;
 }

@@ -177,7 +177,10 @@ export interface Device {
   /** What of it is to be stored. */
   stored: boolean;
   dirty: boolean;
+  /** More than times. */
+  changed: boolean;
   reset: boolean;
+  dirty_faces: boolean;
   dirty_addresses: boolean;
   dirty_attributes: boolean;
   dirty_parts: boolean;
@@ -236,6 +239,11 @@ export interface Connection {
   /** Of this run; with none left and nothing stored it is forgotten. */
   total_flows: number;
   stored: boolean;
+  /** More than counts and the last time. */
+  changed: boolean;
+  /** The devices that were stored with it. */
+  opener_device: number | null;
+  responder_device: number | null;
   activities: ActivityEntry[];
   flows: number;
   packets_from_opener: number;
@@ -263,6 +271,8 @@ export interface ActivityEntry {
   count: number;
   total_count: number;
   stored: boolean;
+  /** More than counts, the range of targets and the last time. */
+  changed: boolean;
   first_ms: number;
   last_ms: number;
   first_frame: number;

@@ -1,6 +1,6 @@
 import { Operation, type OperationName } from '../dissect/operation.ts';
 import type { ot_sensor } from '../proto/facts.js';
-import { type ChangeSet, type EventRow, emptyChangeSet } from '../store/change-set.ts';
+import { type ChangeSet, type DeviceRow, type EventRow, emptyChangeSet } from '../store/change-set.ts';
 import type { Snapshot } from '../store/queries.ts';
 import {
   anyIp,
@@ -151,9 +151,14 @@ export class Inventory {
     return this.#devices.size;
   }
 
-  /** How much waits to be drained, in rows. */
+  /** Rows that take memory until they are drained. */
   get pending(): number {
-    return this.#dirty_devices.size + this.#conversations.pending + this.#events.length;
+    return this.#events.length;
+  }
+
+  /** Connections and activities that changed. They are in memory anyway, so that waiting costs nothing and saves writing them again. */
+  get pending_conversations(): number {
+    return this.#conversations.pending;
   }
 
   /** One fact of a batch; those that concern no device (findings) are passed over. */
@@ -258,14 +263,18 @@ export class Inventory {
     return this.#find(segmentText(vlan), end)?.id ?? 0;
   }
 
-  /** What is new since the last call, for the writer. Counters in it are increments. */
-  drain(): ChangeSet {
+  /**
+   * What is new since the last call, for the writer. Counters in it are increments. Of connections and activities at most so many:
+   * where more changed, `pending_conversations` says so.
+   */
+  drain(most_conversations = Number.POSITIVE_INFINITY): ChangeSet {
     const changes = emptyChangeSet();
     changes.reassignments = this.#reassignments;
     changes.device_resets = this.#gone;
     changes.events = this.#events;
     for (const device of this.#dirty_devices) this.#drainDevice(device, changes);
-    this.#conversations.drain(this.#capture_id, (segment, end) => this.#find(segment, end), changes);
+    if (most_conversations > 0)
+      this.#conversations.drain(this.#capture_id, (segment, end) => this.#find(segment, end), changes, most_conversations);
     this.#reassignments = [];
     this.#gone = [];
     this.#events = [];
@@ -287,7 +296,7 @@ export class Inventory {
       if (last_ms > end.face.last_ms) {
         end.face.last_ms = last_ms;
         // Behind a router the interface is another device's than the address: what is stored must not depend on who else changes.
-        if (end.face.device) this.#touch(end.face.device);
+        if (end.face.device) this.#heardFace(end.face.device);
       }
       const claim = end.face.claims.get(end.ip);
       if (claim && last_ms > claim.last_ms) claim.last_ms = last_ms;
@@ -297,11 +306,14 @@ export class Inventory {
       const record = device.addresses.get(recordKey(end.place, device === end.face?.device ? end.face : null));
       if (record) {
         if (last_ms > record.last_ms) record.last_ms = last_ms;
-        record.current = true;
+        if (!record.current) {
+          record.current = true;
+          this.#touch(device);
+        }
         device.dirty_addresses = true;
       }
     }
-    this.#touch(device);
+    this.#heard(device);
   }
 
   /** The end sent something: it is somebody. */
@@ -311,16 +323,10 @@ export class Inventory {
     if (mac !== '') end.face = this.#face(at, segment, mac, ip);
     const { face } = end;
     if (mac !== '' && !face) return;
-    if (ip === '') {
-      if (face?.device) this.#touch(face.device);
-      return;
-    }
+    if (ip === '') return;
     const place = this.#place(segment, ip);
     end.place = place;
-    if (!place) {
-      if (face?.device) this.#touch(face.device);
-      return;
-    }
+    if (!place) return;
     if (face?.redundancy !== '') {
       if (face && place.claims.length === 0) place.via = face;
       this.#settle(at, place, null, how);
@@ -361,7 +367,7 @@ export class Inventory {
     if (face) {
       if (at.time_ms > face.last_ms) {
         face.last_ms = at.time_ms;
-        if (face.device) this.#touch(face.device);
+        if (face.device) this.#heardFace(face.device);
       }
       return face;
     }
@@ -381,6 +387,7 @@ export class Inventory {
       }
       face.device = device;
       device.faces.push(face);
+      device.dirty_faces = true;
       if (vendor !== '')
         this.#say(at, device, { part: '', attribute: 'vendor', value: vendor, app_proto: 'mac', field: 'oui', ip: '' });
       this.#touch(device);
@@ -488,11 +495,14 @@ export class Inventory {
     const key = recordKey(place, face);
     const known = device.addresses.get(key);
     if (former === device && known) {
-      known.current = true;
+      if (!known.current || strength(how) > strength(known.how)) {
+        known.current = true;
+        if (strength(how) > strength(known.how)) known.how = how;
+        this.#touch(device);
+      }
       if (at.time_ms > known.last_ms) known.last_ms = at.time_ms;
-      if (strength(how) > strength(known.how)) known.how = how;
       device.dirty_addresses = true;
-      this.#touch(device);
+      this.#heard(device);
       return;
     }
     place.device = device;
@@ -814,7 +824,7 @@ export class Inventory {
     if (last?.value === said.value) {
       if (at.time_ms > last.last_ms) last.last_ms = at.time_ms;
       device.dirty_attributes = true;
-      this.#touch(device);
+      this.#heard(device);
       return;
     }
     if (!values && device.attributes.size >= this.limits.attributes_per_device) {
@@ -913,7 +923,7 @@ export class Inventory {
       if (at.time_ms > known.last_ms) {
         known.last_ms = at.time_ms;
         device.dirty_parts = true;
-        this.#touch(device);
+        this.#heard(device);
       }
       return true;
     }
@@ -999,10 +1009,22 @@ export class Inventory {
 
   // -- Out and in ----------------------------------------------------------------------------------------------------------
 
+  /** Something of the device's row changed. */
   #touch(device: Device): void {
+    device.changed = true;
+    this.#heard(device);
+  }
+
+  /** It was heard once more: a later time, of itself or of what is marked beside it. */
+  #heard(device: Device): void {
     if (device.dirty) return;
     device.dirty = true;
     this.#dirty_devices.add(device);
+  }
+
+  #heardFace(device: Device): void {
+    device.dirty_faces = true;
+    this.#heard(device);
   }
 
   #event(at: Moment, kind: InventoryEventKind, device: Device, title: string, details: Record<string, unknown>): void {
@@ -1039,11 +1061,39 @@ export class Inventory {
   #drainDevice(device: Device, changes: ChangeSet): void {
     const whole = device.reset || !device.stored;
     if (device.reset && device.stored) changes.device_resets.push(device.id);
+    if (whole || device.changed) changes.devices.push(this.#row(device));
+    else changes.device_times.push(device.last_ms, device.id);
+    const device_id = device.id;
+    if (whole || device.dirty_faces) {
+      for (const { segment, mac, vendor, router, first_ms, last_ms } of device.faces) {
+        changes.interfaces.push({ device_id, segment, mac, vendor, router, first_ms, last_ms });
+      }
+    }
+    if (whole || device.dirty_addresses) {
+      for (const { place, ...record } of device.addresses.values()) {
+        changes.addresses.push({ device_id, segment: place.segment, ip: place.ip, ...record });
+      }
+    }
+    if (whole || device.dirty_attributes) {
+      for (const values of device.attributes.values())
+        for (const value of values) changes.attributes.push({ device_id, ...value });
+    }
+    if (whole || device.dirty_parts) for (const part of device.parts.values()) changes.parts.push({ device_id, ...part });
+    device.stored = true;
+    device.dirty = false;
+    device.changed = false;
+    device.reset = false;
+    device.dirty_faces = false;
+    device.dirty_addresses = false;
+    device.dirty_attributes = false;
+    device.dirty_parts = false;
+  }
+
+  #row(device: Device): DeviceRow {
     const main = mainAddress(device);
     const mac = device.faces[0]?.mac ?? '';
     const segment = main?.place.segment ?? device.faces[0]?.segment ?? '';
-    const device_id = device.id;
-    changes.devices.push({
+    return {
       id: device.id,
       first_ms: device.first_ms,
       last_ms: device.last_ms,
@@ -1066,26 +1116,7 @@ export class Inventory {
       segment,
       zone: this.#zoneOf(main?.place.ip ?? '', mac, segment),
       behaviour: JSON.stringify({ deeds: [...device.deeds.values()], redundancy: device.redundancy, chassis: device.chassis }),
-    });
-    for (const { segment, mac, vendor, router, first_ms, last_ms } of device.faces) {
-      changes.interfaces.push({ device_id, segment, mac, vendor, router, first_ms, last_ms });
-    }
-    if (whole || device.dirty_addresses) {
-      for (const { place, ...record } of device.addresses.values()) {
-        changes.addresses.push({ device_id, segment: place.segment, ip: place.ip, ...record });
-      }
-    }
-    if (whole || device.dirty_attributes) {
-      for (const values of device.attributes.values())
-        for (const value of values) changes.attributes.push({ device_id, ...value });
-    }
-    if (whole || device.dirty_parts) for (const part of device.parts.values()) changes.parts.push({ device_id, ...part });
-    device.stored = true;
-    device.dirty = false;
-    device.reset = false;
-    device.dirty_addresses = false;
-    device.dirty_attributes = false;
-    device.dirty_parts = false;
+    };
   }
 
   /** Goes on from what the database holds. Only into an inventory that has taken nothing yet. */
@@ -1189,7 +1220,9 @@ function blankDevice(id: number, time_ms: number, frame: number, capture_id: num
     event_counts: null,
     stored: false,
     dirty: false,
+    changed: false,
     reset: false,
+    dirty_faces: false,
     dirty_addresses: false,
     dirty_attributes: false,
     dirty_parts: false,

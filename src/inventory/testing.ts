@@ -115,6 +115,8 @@ export class Stored {
   drain(inventory: Inventory): this {
     const changes = inventory.drain();
     for (const row of changes.devices) this.devices.set(row.id, row);
+    for (let i = 0; i < changes.device_times.length; i += 2)
+      this.devices.get(changes.device_times[i + 1])!.last_ms = changes.device_times[i];
     for (const id of changes.device_resets) {
       for (const table of [this.addresses, this.attributes, this.parts, this.interfaces]) {
         for (const [key, row] of table) if (row.device_id === id) table.delete(key);
@@ -139,10 +141,26 @@ export class Stored {
       if (row.flows > 0) this.connections.set(row.id, row);
       else this.connections.delete(row.id);
     }
+    const { connection_counts: counts, activity_counts } = changes;
+    for (let i = 0; i < counts.length; i += 7) {
+      const row = this.connections.get(counts[i + 6])!;
+      row.flows += counts[i];
+      row.packets_from_opener += counts[i + 1];
+      row.packets_from_responder += counts[i + 2];
+      row.bytes_from_opener += counts[i + 3];
+      row.bytes_from_responder += counts[i + 4];
+      row.last_ms = counts[i + 5];
+    }
     for (const id of changes.activities_gone) this.activities.delete(id);
     for (const row of changes.activities) {
       row.count += this.activities.get(row.id)?.count ?? 0;
       this.activities.set(row.id, row);
+    }
+    for (let i = 0; i < activity_counts.length; i += 5) {
+      const [count, target_first, target_last, last_ms, id] = activity_counts.slice(i, i + 5);
+      const row = this.activities.get(id!)!;
+      row.count += count!;
+      Object.assign(row, { target_first, target_last, last_ms });
     }
     this.events.push(...changes.events);
     return this;

@@ -10,14 +10,23 @@ export interface ChangeSet {
   /** Devices that turned out to be another one, or addresses that turned out to be another device's; applied in order. */
   reassignments: Reassignment[];
   devices: DeviceRow[];
+  /** Of stored devices whose row did not change otherwise: last_ms, id; one after the other. */
+  device_times: number[];
   interfaces: InterfaceRow[];
   addresses: AddressRow[];
   attributes: AttributeRow[];
   parts: PartRow[];
   connections: ConnectionRow[];
+  /**
+   * Of stored connections whose row did not change otherwise: flows, packets_from_opener, packets_from_responder, bytes_from_opener,
+   * bytes_from_responder (increments), last_ms, id; one after the other.
+   */
+  connection_counts: number[];
   /** Activities that turned out to be part of another, which has their counts: the stored ones go. */
   activities_gone: number[];
   activities: ActivityRow[];
+  /** Of stored activities likewise: count (an increment), target_first, target_last, last_ms, id. */
+  activity_counts: (number | null)[];
   alerts: AlertRow[];
   evidence: EvidenceRow[];
   events: EventRow[];
@@ -250,13 +259,16 @@ export function emptyChangeSet(): ChangeSet {
     device_resets: [],
     reassignments: [],
     devices: [],
+    device_times: [],
     interfaces: [],
     addresses: [],
     attributes: [],
     parts: [],
     connections: [],
+    connection_counts: [],
     activities_gone: [],
     activities: [],
+    activity_counts: [],
     alerts: [],
     evidence: [],
     events: [],

@@ -1,6 +1,7 @@
 import { Piscina } from 'piscina';
 import type { ChangeSet } from './change-set.ts';
 import { StoreError } from './errors.ts';
+import { pack } from './packed.ts';
 import type { Opened } from './writer.ts';
 import type { WriterAnswer, WriterMessage } from './writer-worker.ts';
 
@@ -33,7 +34,9 @@ export class StoreWriter {
 
   /** Hands a change set over. Resolves when there is room for the next; an earlier one's failure is thrown here or by `close`. */
   readonly write = async (changes: ChangeSet): Promise<void> => {
-    const written = this.pool.run({ do: 'write', changes }).then((answer) => void checked(answer));
+    const packed = pack(changes);
+    const transferList = [packed.bytes.buffer as ArrayBuffer];
+    const written = this.pool.run({ do: 'write', changes: packed }, { transferList }).then((answer) => void checked(answer));
     written.catch(() => {});
     this.underWay.push(written);
     if (this.underWay.length >= MAX_UNDER_WAY) await this.underWay.shift();

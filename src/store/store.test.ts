@@ -10,6 +10,7 @@ import { Script } from '../inventory/testing.ts';
 import { type AlertRow, type ChangeSet, type ConnectionRow, emptyChangeSet } from './change-set.ts';
 import { StoreError } from './errors.ts';
 import { APPLICATION_ID, migrate, SCHEMA_VERSION } from './migrations.ts';
+import { pack } from './packed.ts';
 import { StoreReader } from './queries.ts';
 import { packagedVendors } from './vendor-registry.ts';
 import { DATABASE_FILE, Writer } from './writer.ts';
@@ -519,12 +520,15 @@ describe('queries', () => {
 
 describe('the task file', () => {
   test('answers with data, errors too', () => {
-    expect(writerTask({ do: 'write', changes: emptyChangeSet() })).toMatchObject({ ok: false, error: { code: 'store_closed' } });
+    expect(writerTask({ do: 'write', changes: pack(emptyChangeSet()) })).toMatchObject({
+      ok: false,
+      error: { code: 'store_closed' },
+    });
     expect(writerTask({ do: 'open', directory })).toMatchObject({
       ok: true,
       opened: { next_capture_id: 1, schema_version: SCHEMA_VERSION },
     });
-    const set = structuredClone(changes({ alerts: [alert('k')], evidence: [evidence('k', 0, [1])] }));
+    const set = structuredClone(pack(changes({ alerts: [alert('k')], evidence: [evidence('k', 0, [1])] })));
     expect(writerTask({ do: 'write', changes: set })).toEqual({ ok: true });
     const refused = writerTask({ do: 'open', directory });
     expect(structuredClone(refused)).toMatchObject({ ok: false });

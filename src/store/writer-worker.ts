@@ -1,11 +1,11 @@
-import type { ChangeSet } from './change-set.ts';
 import { StoreError, type StoreErrorCode } from './errors.ts';
+import type { PackedChanges } from './packed.ts';
 import { type Opened, type OpenOptions, Writer } from './writer.ts';
 
 /** What the task file takes: one message a task, in order. */
 export type WriterMessage =
   | { do: 'open'; directory: string; options?: OpenOptions }
-  | { do: 'write'; changes: ChangeSet }
+  | { do: 'write'; changes: PackedChanges }
   | { do: 'close' };
 
 /** An error does not cross a thread whole: it comes as data, `StoreError.from(answer.error)` makes it again. */
@@ -28,7 +28,7 @@ export default function writerTask(message: WriterMessage): WriterAnswer {
         return { ok: true, opened: writer.opened };
       case 'write':
         if (!writer) throw new StoreError('store_closed', 'write before open');
-        writer.apply(message.changes);
+        writer.applyPacked(message.changes);
         return { ok: true };
       case 'close':
         writer?.close();
