@@ -228,7 +228,7 @@ describe('large blocks', () => {
   });
 
   test('a packet with more options than a batch holds is taken, and what follows too', async () => {
-    const options = Buffer.concat(Array<Buffer>(40).fill(option(true, 1, Buffer.alloc(65_000))));
+    const options = Buffer.concat(Array<Buffer>(80).fill(option(true, 1, Buffer.alloc(65_000))));
     expect(options.length).toBeGreaterThan(2 * MAX_BATCH_BYTES);
     const large = enhancedPacket(true, { data: payload(99, 7), options });
     const { packets, warnings } = await readBytes(Buffer.concat([...start, large, end]));
@@ -241,7 +241,7 @@ describe('large blocks', () => {
   test('an interface with more options than a batch holds is taken', async () => {
     const options = Buffer.concat([
       option(true, 9, Buffer.from([3])),
-      ...Array<Buffer>(40).fill(option(true, 1, Buffer.alloc(65_000))),
+      ...Array<Buffer>(80).fill(option(true, 1, Buffer.alloc(65_000))),
     ]);
     const packet = enhancedPacket(true, { stamp: 5001n, data: payload(4) });
     const { packets, warnings } = await readBytes(
