@@ -180,6 +180,7 @@ function framingPart(part: string, pdus: readonly CutPdu[]): Part {
   state.conversation.is_stream = true;
   state.conversation.client_direction = 0;
   state.dissector = pdus[0].dissector;
+  state.framing = registry.dissectors[state.dissector].framing ?? null;
   const run = () => {
     for (const { direction, bytes } of pdus) framer.data(state, direction, bytes, 0, bytes.length);
   };
@@ -205,6 +206,7 @@ function linePart(pdu: CutPdu): Part {
   const dissection = new Dissection(registry);
   const state = new FlowState();
   state.dissector = pdu.dissector;
+  state.framing = registry.dissectors[state.dissector].framing ?? null;
   Object.assign(state.conversation, { is_stream: true, client_direction: 0 });
   dissect(dissection, state.conversation, pdu);
   const notes = new FlowNotes();
