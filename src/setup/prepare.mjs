@@ -15,6 +15,7 @@ export function prepare() {
   if (major < 20) fail(`Node.js 20 or newer is needed; this is ${process.version}.`);
   install();
   build();
+  buildPcap();
 }
 
 function install() {
@@ -29,7 +30,7 @@ function install() {
 }
 
 function build() {
-  const sources = ['src', 'dissectors', 'bench', 'fixtures']
+  const sources = ['src', 'dissectors', 'bench', 'fixtures', 'native-bindings']
     .flatMap((folder) => filesIn(inRoot(folder)))
     .filter((file) => /\.(ts|proto)$/.test(file));
   const wanted = hashOf(['package-lock.json', 'tsconfig.json', ...sources.map((file) => path.relative(root, file))]);
@@ -50,6 +51,40 @@ function build() {
   fs.copyFileSync(proto('facts.js'), inRoot('dist', 'src', 'proto', 'facts.js'));
   fs.chmodSync(inRoot('dist', 'src', 'cli', 'main.js'), 0o755);
   fs.writeFileSync(stamp, wanted);
+}
+
+/**
+ * The addon for live capture, where libpcap's headers and a compiler are. Its absence is said once and is never a failure: only live
+ * capture needs it, and says so itself.
+ */
+function buildPcap() {
+  const folder = inRoot('native-bindings', 'pcap');
+  const built = path.join(folder, 'build', 'Release', 'pcap.node');
+  const shipped = inRoot('dist', 'native-bindings', 'pcap', 'pcap.node');
+  const stamp = inRoot('dist', '.pcap-built');
+  const header = ['/usr/include', '/usr/local/include'].some((include) => fs.existsSync(path.join(include, 'pcap', 'pcap.h')));
+  const sources = hashOf(['binding.gyp', 'pcap.cc'].map((file) => path.join('native-bindings', 'pcap', file)));
+  const before = read(stamp);
+  const there = fs.existsSync(built) && fs.existsSync(shipped);
+  if (header ? before === `${sources} failed` || (before === sources && there) : before === 'no header') return;
+  fs.rmSync(shipped, { force: true });
+  if (!header) {
+    say('libpcap has no headers here (Debian: libpcap-dev); live capture is not available, everything else is');
+    fs.writeFileSync(stamp, 'no header');
+    return;
+  }
+  say('building the addon for live capture …');
+  // Node's own headers are taken from beside it where they are, so that nothing is downloaded.
+  const prefix = path.resolve(path.dirname(process.execPath), '..');
+  const local = fs.existsSync(path.join(prefix, 'include', 'node', 'node_api.h')) ? ['--', `--nodedir=${prefix}`] : [];
+  const { status, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'build:pcap', ...local], {
+    cwd: root,
+    encoding: 'utf8',
+  });
+  if (status === 0) fs.copyFileSync(built, shipped);
+  else say(`the addon was not built; live capture is not available, everything else is:\n${stdout ?? ''}${stderr ?? ''}`);
+  // What failed is tried again when the sources or Node change, or the stamp is deleted.
+  fs.writeFileSync(stamp, status === 0 ? sources : `${sources} failed`);
 }
 
 /** Runs a program; its failure ends this one with the same exit code. */
