@@ -307,7 +307,7 @@ function checked({ interfaces, timeout_ms = DEFAULT_TIMEOUT_MS }: LiveOptions): 
     if (!(snap_length >= 64 && snap_length <= MAX_PACKET_BYTES)) {
       throw new LiveCaptureError(`${name}: a snap length of ${snap_length} bytes; 64 to ${MAX_PACKET_BYTES} are possible`);
     }
-    if (!(buffer_bytes >= 1 << 20 && buffer_bytes < 1 << 31)) {
+    if (!(buffer_bytes >= 1 << 20 && buffer_bytes < 2 ** 31)) {
       throw new LiveCaptureError(`${name}: a buffer of ${buffer_bytes} bytes; 1 MiB to 2 GiB are possible`);
     }
     return {
