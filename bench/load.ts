@@ -72,9 +72,7 @@ export function loadSize(load: Load): number {
     writes += Math.floor(own / 0x10000) * 6554 + Math.floor((own % 0x10000) / 10);
   }
   const packets = 3 * flows + exchanges * 2;
-  return (
-    FILE_HEADER + packets * PAYLOAD + exchanges * REQUEST + writes * REQUEST + (exchanges - writes) * READ_RESPONSE
-  );
+  return FILE_HEADER + packets * PAYLOAD + exchanges * REQUEST + writes * REQUEST + (exchanges - writes) * READ_RESPONSE;
 }
 
 class LoadWriter {

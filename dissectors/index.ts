@@ -1,6 +1,7 @@
 import type { AnyDissector } from '../src/dissect/index.ts';
 import arp from './arp/arp.ts';
 import cotp from './cotp/cotp.ts';
+import dhcp from './dhcp/dhcp.ts';
 import dnp3 from './dnp3/dnp3.ts';
 import lldp from './lldp/lldp.ts';
 import modbus from './modbus/modbus.ts';
@@ -9,4 +10,4 @@ import s7comm from './s7comm/s7comm.ts';
 import tpkt from './tpkt/tpkt.ts';
 
 /** What the sensor understands, one line a protocol. The order is the order of recognition: the surest signatures first. */
-export const dissectors: readonly AnyDissector[] = [dnp3, tpkt, cotp, s7comm, modbus, mbrtu, arp, lldp];
+export const dissectors: readonly AnyDissector[] = [dnp3, tpkt, cotp, s7comm, modbus, mbrtu, arp, lldp, dhcp];

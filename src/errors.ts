@@ -7,6 +7,7 @@ export const ERRORS = {
   capture_file: 'a capture file cannot be read',
   zone_file: 'a zone file has faults',
   store: 'the database cannot be used',
+  output: 'a file cannot be written',
   not_found: 'what was asked for is not there',
 } as const;
 

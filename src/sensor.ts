@@ -7,6 +7,7 @@ import { Registry } from './dissect/registry.ts';
 import { Collector } from './engine/collector.ts';
 import { type PipelineTotals, runPipeline } from './engine/pipeline.ts';
 import { Inventory } from './inventory/inventory.ts';
+import { FailureLog, log } from './log.ts';
 import { compilePolicy, type PolicyModel } from './policy/index.ts';
 import { emptyChangeSet } from './store/change-set.ts';
 import { StoreReader } from './store/queries.ts';
@@ -20,6 +21,8 @@ export interface ReplayOptions {
   shards: number;
   /** How much faster than the capture's own clock packets are replayed; Infinity: as fast as it goes. */
   speed: number;
+  /** Ends the replay early: what was read until then is stored, and the capture marked as not finished. */
+  signal?: AbortSignal;
   onProgress?: (source: PacketSource) => void;
 }
 
@@ -27,8 +30,6 @@ export interface ReplayResult extends PipelineTotals {
   capture_id: number;
   counters: Record<string, number>;
   warnings: SourceWarning[];
-  /** Errors that dissectors threw: defects, never the packet's fault. */
-  failures: string[];
   /** Alerts of this run by kind are in the database under `capture_id`; these are new ones, and repetitions of known ones. */
   alerts: number;
   devices: number;
@@ -39,7 +40,7 @@ export interface ReplayResult extends PipelineTotals {
  * Throws CaptureFileError, StoreError; what was read before is stored all the same.
  */
 export async function replay(files: readonly string[], options: ReplayOptions): Promise<ReplayResult> {
-  const { data, policy, shards, speed, onProgress } = options;
+  const { data, policy, shards, speed, signal, onProgress } = options;
   const source = await SequenceSource.open(files);
   const store = await StoreWriter.open(data);
   try {
@@ -57,41 +58,50 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
     reader.close();
     inventory.begin(capture_id);
     collector = new Collector(inventory, capture_id, (changes) => store.write(changes));
-    const { alerts, evidence, failures } = collector;
+    const { alerts, evidence } = collector;
+    const failures = new FailureLog();
+    const counters = () => ({
+      ...collector.counters,
+      ...named('inventory', inventory.counters),
+      ...named('alerts', alerts.counters),
+      ...named('evidence', evidence.counters),
+    });
+    const capture = (totals: PipelineTotals | null) => ({
+      id: capture_id,
+      source: files.join(', '),
+      packets: totals?.packets ?? collector.counters['decode.packets'] ?? 0,
+      bytes: collector.counters['decode.bytes'] ?? 0,
+      first_ms: totals?.first_ms ?? null,
+      last_ms: totals?.last_ms ?? null,
+      finished: totals !== null && !signal?.aborted,
+      counters: counters(),
+      warnings: source.warnings.map((warning) => `${warning.source}: ${warning.message}`),
+    });
     const pipeline = {
       shards,
       output: 'facts' as const,
       protocols: null,
       policy,
-      pace: speed === Number.POSITIVE_INFINITY ? undefined : pacer(speed),
+      pace: speed === Number.POSITIVE_INFINITY ? undefined : pacer(speed, signal),
+      signal,
       onProgress: () => onProgress?.(source),
     };
-    const totals = await runPipeline(source, pipeline, (answers, task, ring) => collector.batch(answers, task, ring));
-    const counters = {
-      ...collector.counters,
-      ...named('inventory', inventory.counters),
-      ...named('alerts', alerts.counters),
-      ...named('evidence', evidence.counters),
-    };
-    const capture = {
-      id: capture_id,
-      source: files.join(', '),
-      packets: totals.packets,
-      bytes: counters['decode.bytes'] ?? 0,
-      first_ms: null,
-      last_ms: null,
-      finished: true,
-      counters,
-      warnings: source.warnings.map((warning) => `${warning.source}: ${warning.message}`),
-    };
-    await store.write({ ...emptyChangeSet(), captures: [capture] });
-    const { warnings } = source;
+    log.info({ capture_id, files, data, shards }, 'replay begins');
+    let totals: PipelineTotals | null = null;
+    try {
+      totals = await runPipeline(source, pipeline, (answers, task, ring) => {
+        for (const answer of answers) failures.add(answer.failures);
+        return collector.batch(answers, task, ring);
+      });
+    } finally {
+      await store.write({ ...emptyChangeSet(), captures: [capture(totals)] });
+    }
+    log.info({ capture_id, packets: totals.packets, duration_ms: totals.duration_ms }, 'replay ends');
     return {
       ...totals,
       capture_id,
-      counters,
-      warnings,
-      failures,
+      counters: counters(),
+      warnings: source.warnings,
       alerts: alerts.counters.alerts,
       devices: inventory.device_count,
     };
@@ -100,14 +110,21 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
   }
 }
 
-/** Holds batches back so that packet time passes `speed` times as fast as it did. */
-function pacer(speed: number): (first_ms: number) => Promise<void> | undefined {
+/** Waits shorter than a timer's precision are not worth one, ms. */
+const SHORTEST_WAIT_MS = 5;
+/** What a timer takes; a longer silence in a capture is waited for no longer than that. */
+const MAX_WAIT_MS = 2 ** 31 - 1;
+
+/** Holds packets back so that packet time passes `speed` times as fast as it did. */
+function pacer(speed: number, signal?: AbortSignal): (packet_ms: number) => Promise<void> | undefined {
   let started: { packet_ms: number; wall_ms: number } | undefined;
   return (packet_ms) => {
     const now = performance.now();
     started ??= { packet_ms, wall_ms: now };
-    const due = started.wall_ms + (packet_ms - started.packet_ms) / speed;
-    return due > now ? sleep(due - now) : undefined;
+    const wait_ms = started.wall_ms + (packet_ms - started.packet_ms) / speed - now;
+    if (wait_ms < SHORTEST_WAIT_MS) return undefined;
+    // An abort ends the wait; the pipeline looks at the signal itself.
+    return sleep(Math.min(wait_ms, MAX_WAIT_MS), undefined, { signal }).catch(() => {});
   };
 }
 

@@ -1,6 +1,31 @@
-import type { Attribute } from '../../src/dissect/index.ts';
+import type { Attribute, Conversation } from '../../src/dissect/index.ts';
 
 export type Statement = [attribute: Attribute, value: string];
+
+/** What one LLDPDU says of its sender, each attribute once: the first to state it counts, so the surest source comes first. */
+export class Statements {
+  private readonly said = new Map<Attribute, { value: string; field: string }>();
+
+  clear(): void {
+    this.said.clear();
+  }
+  add(attribute: Attribute, value: string, field: string): void {
+    if (value !== '' && !this.said.has(attribute)) this.said.set(attribute, { value, field });
+  }
+  addAll(statements: readonly Statement[], field: string): void {
+    for (const [attribute, value] of statements) this.add(attribute, value, field);
+  }
+  pass(conversation: Conversation): void {
+    for (const [attribute, { value, field }] of this.said) conversation.identify('sender', attribute, value, field);
+  }
+}
+
+/** A station's MAC address as text; '' where the six bytes are a group's, or nobody's. */
+export function stationMac(bytes: Uint8Array, start: number): string {
+  const octets = bytes.subarray(start, start + 6);
+  if (octets.length < 6 || (octets[0] & 1) !== 0 || octets.every((octet) => octet === 0)) return '';
+  return Array.from(octets, (octet) => octet.toString(16).padStart(2, '0')).join(':');
+}
 
 /** A Siemens order number (MLFB): 6ES7 212-1BE40-0XB0, 6AV2 123-2GB03-0AX0. */
 const ORDER_CODE = /^[36][A-Z0-9]{3} ?\d[A-Z0-9]{2}-\d[A-Z0-9]{4}-\d[A-Z0-9]{3}$/;
@@ -34,7 +59,8 @@ const BLANKS = [25, 46, 63, 69];
 
 /**
  * The chassis ID of a PROFINET device since V2.3 (IEC 61158-6-10, SystemIdentification): device type (25), order number (20),
- * serial number (16), hardware revision (5), prefix and software revision (1 + 9), with a blank between them; null where it is not one.
+ * serial number (16), hardware revision (5), prefix and software revision (1 + 9), with a blank between them;
+ * null where it is not one.
  */
 export function systemIdentification(chassis: string): Statement[] | null {
   if (chassis.length < 70 || chassis.length > SYSTEM_IDENTIFICATION_SIZE) return null;

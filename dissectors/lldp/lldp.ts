@@ -1,11 +1,13 @@
 import {
-  type Conversation, defineDissector, type Emit, ethertype, ipv4Text, ipv6Text, Match, Operation, type Reader, type Row, Status, spanLength, spanStart, spanText,
+  type Conversation, defineDissector, type Emit, ethertype, ipv4Text, ipv6Text, Match, Operation, type Reader, type Row, Status,
+  spanStart, spanText,
 } from '../../src/dissect/index.ts'; // biome-ignore format: a list
-import { isStationName, type Statement, siemensDescription, stationOfPort, systemIdentification } from './identity.ts';
+import { isStationName, Statements, siemensDescription, stationMac, stationOfPort, systemIdentification } from './identity.ts';
 import { CAPABILITY_NAMES } from './names.ts';
 import { readOrganisational } from './organisations.ts';
 import {
-  ANOMALIES, type Anomaly, Lldp, Lldp8021, Lldp8023, LldpCivicElement, LldpDcbx, LldpManagementAddress, LldpMed, LldpProfinet, type LldpRow, LldpTlv,
+  ANOMALIES, type Anomaly, Lldp, Lldp8021, Lldp8023, LldpCivicElement, LldpDcbx, LldpManagementAddress, LldpMed, LldpProfinet,
+  type LldpRow, LldpTlv,
 } from './records.ts'; // biome-ignore format: a list
 
 const END = 0;
@@ -31,11 +33,15 @@ const LOCALLY_ASSIGNED = 7;
 type State = null;
 type Talk = Conversation<State, Anomaly>;
 
+/** One PDU at a time is read, so this is shared. */
+const said = new Statements();
+
 export default defineDissector<State, Anomaly>({
   name: 'lldp',
   title: 'Link Layer Discovery Protocol',
   specification:
-    'IEEE 802.1AB-2016, 8; IEEE 802.1Q-2018, annex D; IEEE 802.3-2018, 79; ANSI/TIA-1057, 10; IEC 61158-6-10 (LLDP-PNIO-PDU); DCBX 1.01; RFC 8520, 11',
+    'IEEE 802.1AB-2016, 8; IEEE 802.1Q-2018, annex D; IEEE 802.3-2018, 79; ANSI/TIA-1057, 10; IEC 61158-6-10 (LLDP-PNIO-PDU); ' +
+    'DCBX 1.01; RFC 8520, 11',
   carriers: ethertype(0x88cc),
   records: [Lldp, LldpManagementAddress, LldpTlv, Lldp8021, Lldp8023, LldpMed, LldpCivicElement, LldpProfinet, LldpDcbx],
   anomalies: ANOMALIES,
@@ -49,6 +55,7 @@ export default defineDissector<State, Anomaly>({
   dissect(r, emit, conversation) {
     const pdu = emit(Lldp);
     pdu.operation = Operation.discover;
+    said.clear();
     let seen = 0;
     let isProfinet = false;
     let cut = END;
@@ -74,7 +81,7 @@ export default defineDissector<State, Anomaly>({
         r.skip(r.remaining);
       } else if (type === ORGANISATIONALLY_SPECIFIC) {
         isProfinet ||= r.peekU8() === 0 && r.peekU16(1) === 0x0ecf;
-        row = readOrganisational(r, emit, isWhole ? conversation : null);
+        row = readOrganisational(r, emit, isWhole ? said : null);
       } else row = readTlv(type, r, emit, pdu, conversation);
       seen |= bit;
       if (isWhole) {
@@ -94,7 +101,8 @@ export default defineDissector<State, Anomaly>({
       }
     }
     if (!r.truncated && (seen & MANDATORY) !== MANDATORY) conversation.anomaly(pdu, 'missing_mandatory_tlv');
-    if (seen !== 0) identify(pdu, isProfinet, cut, conversation);
+    identify(pdu, isProfinet, cut);
+    said.pass(conversation);
   },
 });
 
@@ -196,14 +204,11 @@ function readManagementAddress(r: Reader, emit: Emit, pdu: LldpRow, conversation
   if (row.address_subtype === ADDRESS_IPV4 && size === 4) {
     const address = r.u32();
     row.address_ipv4 = address;
-    if (!pdu.has('management_ipv4')) pdu.management_ipv4 = address;
-    if (address !== 0) conversation.identify('sender', 'ip', ipv4Text(address), 'lldp_management_address.address_ipv4');
+    if (!r.truncated && !pdu.has('management_ipv4')) pdu.management_ipv4 = address;
   } else if (row.address_subtype === ADDRESS_IPV6 && size === 16) {
     const address = r.span(16);
     row.address_ipv6 = address;
-    if (!pdu.has('management_ipv6')) pdu.management_ipv6 = address;
-    if (spanLength(address) === 16)
-      conversation.identify('sender', 'ip', ipv6Text(r.bytes, spanStart(address)), 'lldp_management_address.address_ipv6');
+    if (!r.truncated && !pdu.has('management_ipv6')) pdu.management_ipv6 = address;
   } else row.address_bytes = r.span(size);
   row.interface_subtype = r.u8();
   row.interface_number = r.u32();
@@ -213,42 +218,31 @@ function readManagementAddress(r: Reader, emit: Emit, pdu: LldpRow, conversation
 }
 
 /**
- * What the PDU tells about its sender. PROFINET gives meaning to texts that are anybody's elsewhere.
+ * What the PDU's own row tells about its sender. PROFINET gives meaning to texts that are anybody's elsewhere.
  * The TLV of type `cut` is not all there: half a name is none.
  */
-function identify(pdu: LldpRow, isProfinet: boolean, cut: number, conversation: Talk): void {
+function identify(pdu: LldpRow, isProfinet: boolean, cut: number): void {
   const { bytes } = pdu;
-  const state = (said: Statement[], field: string) => {
-    for (const [attribute, value] of said) conversation.identify('sender', attribute, value, field);
-  };
-  let name = '';
-  if (pdu.has('system_name') && cut !== SYSTEM_NAME) {
-    name = spanText(bytes, pdu.system_name);
-    conversation.identify('sender', 'name', name, 'lldp.system_name');
-  }
-  if (isProfinet && name === '' && pdu.has('port_id') && cut !== PORT_ID) {
-    name = stationOfPort(spanText(bytes, pdu.port_id));
-    conversation.identify('sender', 'name', name, 'lldp.port_id');
+  if (pdu.has('system_name') && cut !== SYSTEM_NAME) said.add('name', spanText(bytes, pdu.system_name), 'lldp.system_name');
+  if (isProfinet && pdu.has('port_id') && cut !== PORT_ID)
+    said.add('name', stationOfPort(spanText(bytes, pdu.port_id)), 'lldp.port_id');
+  if (pdu.has('system_description') && cut !== SYSTEM_DESCRIPTION) {
+    const description = spanText(bytes, pdu.system_description);
+    said.add('description', description, 'lldp.system_description');
+    said.addAll(siemensDescription(description), 'lldp.system_description');
   }
   if (isProfinet && pdu.has('chassis_id') && cut !== CHASSIS_ID && pdu.chassis_id_subtype === LOCALLY_ASSIGNED) {
     const chassis = spanText(bytes, pdu.chassis_id);
     const system = systemIdentification(chassis);
-    if (system !== null) state(system, 'lldp.chassis_id');
-    else if (name === '' && isStationName(chassis)) conversation.identify('sender', 'name', chassis, 'lldp.chassis_id');
+    if (system !== null) said.addAll(system, 'lldp.chassis_id');
+    else if (isStationName(chassis)) said.add('name', chassis, 'lldp.chassis_id');
   }
-  if (pdu.has('system_description') && cut !== SYSTEM_DESCRIPTION) {
-    const description = spanText(bytes, pdu.system_description);
-    conversation.identify('sender', 'description', description, 'lldp.system_description');
-    state(siemensDescription(description), 'lldp.system_description');
-  }
-  if (pdu.has('chassis_id_mac')) {
-    const start = spanStart(pdu.chassis_id_mac);
-    const isGroup = (bytes[start] & 1) !== 0;
-    const mac = Array.from(bytes.subarray(start, start + 6), (octet) => octet.toString(16).padStart(2, '0')).join(':');
-    if (!isGroup && mac !== '00:00:00:00:00:00') conversation.identify('sender', 'mac', mac, 'lldp.chassis_id_mac');
-  }
+  if (pdu.has('chassis_id_mac')) said.add('mac', stationMac(bytes, spanStart(pdu.chassis_id_mac)), 'lldp.chassis_id_mac');
+  if (pdu.has('management_ipv4') && pdu.management_ipv4 !== 0)
+    said.add('ip', ipv4Text(pdu.management_ipv4), 'lldp.management_ipv4');
+  if (pdu.has('management_ipv6')) said.add('ip', ipv6Text(bytes, spanStart(pdu.management_ipv6)), 'lldp.management_ipv6');
   if (pdu.has('enabled_capabilities') && cut !== SYSTEM_CAPABILITIES) {
-    const said = CAPABILITY_NAMES.filter((_, bit) => pdu.enabled_capabilities & (1 << bit)).join(', ');
-    conversation.identify('sender', 'device_type', said, 'lldp.enabled_capabilities');
+    const names = CAPABILITY_NAMES.filter((_, bit) => pdu.enabled_capabilities & (1 << bit));
+    said.add('device_type', names.join(', '), 'lldp.enabled_capabilities');
   }
 }

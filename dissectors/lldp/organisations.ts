@@ -1,12 +1,5 @@
-import {
-  type Conversation,
-  type Emit,
-  type Reader,
-  type Row,
-  type RowOf,
-  spanLength,
-  spanText,
-} from '../../src/dissect/index.ts';
+import { type Emit, type Reader, type Row, type RowOf, spanLength, spanStart, spanText } from '../../src/dissect/index.ts';
+import { type Statements, stationMac } from './identity.ts';
 import { DCBX, IANA, IEEE_802_1, IEEE_802_3, PROFIBUS, TIA } from './names.ts';
 import { Lldp8021, Lldp8023, LldpCivicElement, LldpDcbx, LldpMed, LldpProfinet, LldpTlv } from './records.ts';
 
@@ -15,9 +8,9 @@ const MUD_URL = 1;
 
 /**
  * A TLV of type 127, from behind its header to the reader's end (IEEE 802.1AB-2016, 8.6); gives back its last row. What it
- * tells of the device goes to `conversation`: null where the TLV is not all there.
+ * tells of the device goes to `statements`: null where the TLV is not all there.
  */
-export function readOrganisational(r: Reader, emit: Emit, conversation: Conversation | null): Row {
+export function readOrganisational(r: Reader, emit: Emit, statements: Statements | null): Row {
   const oui = r.u24();
   switch (oui) {
     case IEEE_802_1:
@@ -25,9 +18,9 @@ export function readOrganisational(r: Reader, emit: Emit, conversation: Conversa
     case IEEE_802_3:
       return read8023(r, emit);
     case TIA:
-      return readMed(r, emit, conversation);
+      return readMed(r, emit, statements);
     case PROFIBUS:
-      return readProfinet(r, emit);
+      return readProfinet(r, emit, statements);
     case DCBX:
       return readDcbx(r, emit);
   }
@@ -212,7 +205,7 @@ function read8023(r: Reader, emit: Emit): Row {
 }
 
 /** ANSI/TIA-1057, 10.2. */
-function readMed(r: Reader, emit: Emit, conversation: Conversation | null): Row {
+function readMed(r: Reader, emit: Emit, statements: Statements | null): Row {
   const row = emit(LldpMed);
   row.oui = TIA;
   row.subtype = r.u8();
@@ -233,7 +226,7 @@ function readMed(r: Reader, emit: Emit, conversation: Conversation | null): Row 
       break;
     }
     case 3:
-      readLocation(r, emit, row, conversation);
+      readLocation(r, emit, row, statements);
       break;
     case 4: {
       // 10.2.5
@@ -246,27 +239,27 @@ function readMed(r: Reader, emit: Emit, conversation: Conversation | null): Row 
     }
     case 5: // 10.2.6
       row.hardware_revision = r.text(r.remaining);
-      conversation?.identify('sender', 'hardware', spanText(r.bytes, row.hardware_revision), 'lldp_med.hardware_revision');
+      statements?.add('hardware', spanText(r.bytes, row.hardware_revision), 'lldp_med.hardware_revision');
       break;
     case 6:
       row.firmware_revision = r.text(r.remaining);
-      conversation?.identify('sender', 'firmware', spanText(r.bytes, row.firmware_revision), 'lldp_med.firmware_revision');
+      statements?.add('firmware', spanText(r.bytes, row.firmware_revision), 'lldp_med.firmware_revision');
       break;
     case 7:
       row.software_revision = r.text(r.remaining);
-      conversation?.identify('sender', 'application', spanText(r.bytes, row.software_revision), 'lldp_med.software_revision');
+      statements?.add('application', spanText(r.bytes, row.software_revision), 'lldp_med.software_revision');
       break;
     case 8:
       row.serial_number = r.text(r.remaining);
-      conversation?.identify('sender', 'serial', spanText(r.bytes, row.serial_number), 'lldp_med.serial_number');
+      statements?.add('serial', spanText(r.bytes, row.serial_number), 'lldp_med.serial_number');
       break;
     case 9:
       row.manufacturer_name = r.text(r.remaining);
-      conversation?.identify('sender', 'vendor', spanText(r.bytes, row.manufacturer_name), 'lldp_med.manufacturer_name');
+      statements?.add('vendor', spanText(r.bytes, row.manufacturer_name), 'lldp_med.manufacturer_name');
       break;
     case 10:
       row.model_name = r.text(r.remaining);
-      conversation?.identify('sender', 'model', spanText(r.bytes, row.model_name), 'lldp_med.model_name');
+      statements?.add('model', spanText(r.bytes, row.model_name), 'lldp_med.model_name');
       break;
     case 11:
       row.asset_id = r.text(r.remaining);
@@ -284,7 +277,7 @@ function degrees(high: number, low: number): number {
 }
 
 /** ANSI/TIA-1057, 10.2.4. */
-function readLocation(r: Reader, emit: Emit, row: RowOf<(typeof LldpMed)['fields']>, conversation: Conversation | null) {
+function readLocation(r: Reader, emit: Emit, row: RowOf<(typeof LldpMed)['fields']>, statements: Statements | null) {
   row.location_format = r.u8();
   switch (row.location_format) {
     case 1: {
@@ -311,13 +304,14 @@ function readLocation(r: Reader, emit: Emit, row: RowOf<(typeof LldpMed)['fields
       while (r.remaining >= 2) {
         const element = emit(LldpCivicElement);
         element.element = r.u8();
-        element.element_value = r.text(r.u8());
+        element.element_length = r.u8();
+        element.element_value = r.text(element.element_length);
         // 0 and 128 say in what language and script the others are.
         if (element.element !== 0 && element.element !== 128 && spanLength(element.element_value) > 0)
           where += `${where === '' ? '' : ', '}${spanText(r.bytes, element.element_value)}`;
       }
       r.leave(outer);
-      conversation?.identify('sender', 'location', where, 'lldp_civic_element.element_value');
+      statements?.add('location', where, 'lldp_civic_element.element_value');
       return;
     }
     case 3:
@@ -329,7 +323,7 @@ function readLocation(r: Reader, emit: Emit, row: RowOf<(typeof LldpMed)['fields
 }
 
 /** IEC 61158-6-10, 4.3.1 (LLDP-PNIO-PDU). */
-function readProfinet(r: Reader, emit: Emit): Row {
+function readProfinet(r: Reader, emit: Emit, statements: Statements | null): Row {
   const row = emit(LldpProfinet);
   row.oui = PROFIBUS;
   row.subtype = r.u8();
@@ -358,6 +352,9 @@ function readProfinet(r: Reader, emit: Emit): Row {
       break;
     case 5:
       row.chassis_mac = r.span(6);
+      // The port that speaks has an address of its own; this one is the device's.
+      if (spanLength(row.chassis_mac) === 6)
+        statements?.add('mac', stationMac(r.bytes, spanStart(row.chassis_mac)), 'lldp_profinet.chassis_mac');
       break;
     case 6: {
       row.master_source_mac = r.span(6);

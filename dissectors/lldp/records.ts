@@ -12,7 +12,7 @@ export const Lldp = record('lldp', 'One LLDPDU: what a port announces of itself 
   chassis_id_ipv4: ipv4('lldp.chassis.id.ip4', 'Chassis ID that is an IPv4 address'),
   chassis_id_ipv6: ipv6('lldp.chassis.id.ip6', 'Chassis ID that is an IPv6 address'),
   chassis_id: text(null, 'Chassis ID of the kinds that are text: component, alias, interface name, locally assigned'),
-  chassis_id_bytes: bytes('lldp.chassis.id', 'Chassis ID of another kind'),
+  chassis_id_bytes: bytes(null, 'Chassis ID of another kind'),
   port_id_subtype: u8('lldp.port.subtype', 'What kind of name the port ID is', { names: names.PORT_SUBTYPES }),
   port_id_mac: mac('lldp.port.id.mac', 'Port ID that is a MAC address'),
   port_id_ipv4: ipv4('lldp.port.id.ip4', 'Port ID that is an IPv4 address'),
@@ -153,8 +153,8 @@ export const Lldp8023 = record('lldp_802_3', 'A TLV of IEEE 802.3', {
   transmit_wake_time: u16('lldp.ieee.802_3.eee.transmit', 'Time the sender waits after low power (Tw)', { unit: 'µs' }),
   receive_wake_time: u16('lldp.ieee.802_3.eee.receive', 'Time it asks the other end to wait', { unit: 'µs' }),
   fallback_receive_wake_time: u16('lldp.ieee.802_3.eee.fallback_receive', 'Time that would do as well', { unit: 'µs' }),
-  echo_transmit_wake_time: u16('lldp.ieee.802_3.eee.echo_transmit', 'The other end’s transmit time as received', { unit: 'µs' }),
-  echo_receive_wake_time: u16('lldp.ieee.802_3.eee.echo_receive', 'The other end’s receive time as received', { unit: 'µs' }),
+  echo_transmit_wake_time: u16('lldp.ieee.802_3.eee.echo_transmit', 'Echo of the other end’s transmit time', { unit: 'µs' }),
+  echo_receive_wake_time: u16('lldp.ieee.802_3.eee.echo_receive', 'Echo of the other end’s receive time', { unit: 'µs' }),
   additional_capabilities: u16(
     'lldp.ieee.802_3br.eac',
     'Frame preemption: bit 0 supported, 1 enabled, 2 active, 3 and 4 fragment size',
@@ -203,6 +203,7 @@ export const LldpMed = record('lldp_med', 'A TLV of TIA media endpoint discovery
 
 export const LldpCivicElement = record('lldp_civic_element', 'A part of a civic address (RFC 4776)', {
   element: u8('lldp.media.civic.type', 'Which part', { names: names.CIVIC_TYPES }),
+  element_length: u8('lldp.media.civic.length', 'Bytes of its text', { unit: 'bytes' }),
   element_value: text('lldp.media.civic.value', 'Its text'),
 });
 

@@ -110,13 +110,16 @@ export class PcapUnavailableError extends Error {
   override readonly name = 'PcapUnavailableError';
 }
 
+/** Where the addon lies, seen from the source and from what was built of it. */
+const BUILT = ['./build/Release/pcap.node', '../../../native-bindings/pcap/build/Release/pcap.node'];
+
 let loaded: PcapAddon | null = null;
 
 /** Loads the addon. Throws PcapUnavailableError, which says what to install. OT_SENSOR_PCAP_ADDON names another build of it. */
 export function loadPcap(): PcapAddon {
   if (loaded !== null) return loaded;
   const named = process.env.OT_SENSOR_PCAP_ADDON;
-  const file = named ?? [addonFile('./pcap.node'), addonFile('./build/Release/pcap.node')].find((path) => existsSync(path));
+  const file = named ?? BUILT.map(addonFile).find((path) => existsSync(path));
   if (file === undefined || !existsSync(file)) {
     throw new PcapUnavailableError(
       'live capture was not built: install the headers of libpcap and a C++ compiler (Debian: libpcap-dev, build-essential) and run npm run build',

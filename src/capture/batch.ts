@@ -38,6 +38,8 @@ export const INTERFACE = 5;
 export const PREVIOUS = 6;
 export const POSITION = 7;
 const NANOSECONDS_MASK = 0x3fff_ffff;
+/** Packets of any size whose raw bytes are surely fewer than 2^32, so that the difference of their POSITIONs is true. */
+const STRIDE_PACKETS = 8192;
 
 export interface RingBuffers {
   bytes: SharedArrayBuffer;
@@ -74,8 +76,13 @@ export class PacketRing {
 
   /** Is `frame` still surely there when the newest frame is `newest`? The same answer however the capture was batched. */
   remembers(frame: number, newest: number): boolean {
-    if (frame < 1 || newest - frame >= REMEMBERED_PACKETS) return false;
-    const distance = (this.index[this.entry(newest) + POSITION] - this.index[this.entry(frame) + POSITION]) >>> 0;
+    if (frame < 1 || frame > newest || newest - frame >= REMEMBERED_PACKETS) return false;
+    let distance = 0;
+    for (let at = frame; at < newest && distance < REMEMBERED_BYTES; ) {
+      const next = Math.min(newest, at + STRIDE_PACKETS);
+      distance += (this.index[this.entry(next) + POSITION] - this.index[this.entry(at) + POSITION]) >>> 0;
+      at = next;
+    }
     return distance < REMEMBERED_BYTES;
   }
 
@@ -115,7 +122,15 @@ export class BatchWriter {
    * Adds a packet whose `captured` bytes lie at `offset` in the ring. Seconds and nanoseconds since the epoch; more than
    * 10^9 nanoseconds are carried over. The caller checks `full` before.
    */
-  add(offset: number, captured: number, wire: number, seconds: number, nanoseconds: number, interface_: number, link_type: number): void {
+  add(
+    offset: number,
+    captured: number,
+    wire: number,
+    seconds: number,
+    nanoseconds: number,
+    interface_: number,
+    link_type: number,
+  ): void {
     const { index } = this.ring;
     const entry = this.ring.entry(this.first_frame + this.count);
     let s = seconds;

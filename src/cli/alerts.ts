@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { CATALOGUE } from '../detect/catalogue.ts';
-import { integer, names } from './arguments.ts';
+import { address, checkProtocols, integer, namesOf } from './arguments.ts';
 import { dataOption, endText, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
 import { type Format, format, printRows } from './table.ts';
 
@@ -16,15 +16,18 @@ interface AlertArguments extends RangeArguments {
   text?: string;
 }
 
+const SEVERITIES = ['critical', 'major', 'minor', 'warning'];
+const KINDS = CATALOGUE.map((row) => row.kind);
+
 export function register(program: Command): void {
   const command = program
     .command('alerts')
     .description('list the alerts, each with its count, first and last time')
     .option('--id <n>', 'this alert', integer(1, 1e9))
-    .option('--severity <a,b>', 'critical, major, minor, warning', names)
-    .option('--kind <a,b>', CATALOGUE.map((row) => row.kind).join(', '), names)
+    .option('--severity <a,b>', SEVERITIES.join(', '), namesOf(SEVERITIES))
+    .option('--kind <a,b>', KINDS.join(', '), namesOf(KINDS))
     .option('--device <id>', 'with this device at either end', integer(1, 1e9))
-    .option('--ip <address>', 'with this address at either end')
+    .option('--ip <address>', 'with this address at either end', address)
     .option('--protocol <name>', 'of this protocol')
     .option('--zone <name>', 'from or to this zone')
     .option('--text <words>', 'with this in title, description or details')
@@ -41,6 +44,7 @@ export function register(program: Command): void {
 
 async function alerts(args: AlertArguments): Promise<void> {
   const { id, severity, kind, device, ip, protocol, zone, text } = args;
+  if (protocol !== undefined) await checkProtocols([protocol]);
   const found = readAll(args, (reader, range) =>
     reader.alerts({ ...range, id, severity, kind, device, ip, protocol, zone, text }),
   );

@@ -1,5 +1,7 @@
 import type { Command } from 'commander';
-import { integer } from './arguments.ts';
+import { OPERATION_NAMES } from '../dissect/operation.ts';
+import { OperatingError } from '../errors.ts';
+import { address, checkProtocols, integer, oneOf } from './arguments.ts';
 import { dataOption, endText, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
 import { type Format, format, printRows } from './table.ts';
 
@@ -19,12 +21,16 @@ export function register(program: Command): void {
     .command('connections')
     .description('list who talks to whom by which protocol; with --activities, what they do')
     .option('--device <id>', 'with this device at either end', integer(1, 1e9))
-    .option('--ip <address>', 'with this address at either end')
+    .option('--ip <address>', 'with this address at either end', address)
     .option('--protocol <name>', 'of this protocol')
     .option('--port <n>', 'to this server port', integer(1, 65_535))
     .option('--zone <name>', 'with an end in this zone')
     .option('--activities', 'what is done in them: operations and their targets')
-    .option('--operation <name>', 'with --activities: only this operation')
+    .option(
+      '--operation <name>',
+      `with --activities: only this operation (${OPERATION_NAMES.join(', ')})`,
+      oneOf(OPERATION_NAMES),
+    )
     .addOption(dataOption())
     .addOption(format());
   for (const option of rangeOptions()) command.addOption(option);
@@ -33,7 +39,12 @@ export function register(program: Command): void {
       'after',
       '\nExamples:\n  $ ot-sensor connections --protocol s7comm\n  $ ot-sensor connections --activities --operation write --format jsonl',
     )
-    .action((args: ConnectionArguments) => (args.activities ? activities(args) : connections(args)));
+    .action(async (args: ConnectionArguments) => {
+      if (args.operation !== undefined && !args.activities)
+        throw new OperatingError('usage', '--operation selects activities; give --activities too');
+      if (args.protocol !== undefined) await checkProtocols([args.protocol]);
+      await (args.activities ? activities(args) : connections(args));
+    });
 }
 
 async function connections(args: ConnectionArguments): Promise<void> {

@@ -33,18 +33,22 @@ export interface RangeArguments {
 export function readAll<Row>(args: RangeArguments, list: (reader: StoreReader, range: Range) => Page<Row>): Row[] {
   const reader = new StoreReader(args.data);
   try {
-    const rows: Row[] = [];
-    let cursor: number | undefined;
-    do {
-      const limit = Math.min(10_000, args.limit - rows.length);
-      const page = list(reader, { since_ms: args.since, until_ms: args.until, limit, cursor });
-      rows.push(...page.rows);
-      cursor = page.next_cursor ?? undefined;
-    } while (cursor !== undefined && rows.length < args.limit);
-    return rows;
+    return readPages((page) => list(reader, { since_ms: args.since, until_ms: args.until, ...page }), args.limit);
   } finally {
     reader.close();
   }
+}
+
+/** Rows of page after page, up to `most`. */
+export function readPages<Row>(list: (page: Range) => Page<Row>, most = Number.POSITIVE_INFINITY): Row[] {
+  const rows: Row[] = [];
+  let cursor: number | undefined;
+  do {
+    const page = list({ limit: Math.min(10_000, most - rows.length), cursor });
+    rows.push(...page.rows);
+    cursor = page.next_cursor ?? undefined;
+  } while (cursor !== undefined && rows.length < most);
+  return rows;
 }
 
 /** A time in ms as people read it, UTC. */

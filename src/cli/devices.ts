@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import { integer } from './arguments.ts';
+import { address, checkProtocols, integer, mac } from './arguments.ts';
 import { dataOption, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
 import { type Format, format, printRows } from './table.ts';
 
@@ -20,8 +20,8 @@ export function register(program: Command): void {
     .command('devices')
     .description('list the devices that were found; json and jsonl have addresses, attributes with their evidence, and parts')
     .option('--id <n>', 'this device', integer(1, 1e9))
-    .option('--ip <address>', 'with this address')
-    .option('--mac <address>', 'with this MAC address')
+    .option('--ip <address>', 'with this address', address)
+    .option('--mac <address>', 'with this MAC address', mac)
     .option('--type <type>', 'of this type (plc, hmi, …)')
     .option('--zone <name>', 'in this zone')
     .option('--protocol <name>', 'that takes part in this protocol')
@@ -36,6 +36,7 @@ export function register(program: Command): void {
 }
 
 async function devices(args: DeviceArguments): Promise<void> {
+  if (args.protocol !== undefined) await checkProtocols([args.protocol]);
   const found = readAll(args, (reader, range) => {
     const { id, ip, mac, type, zone, protocol, text } = args;
     const programming_station = args.programmingStations;

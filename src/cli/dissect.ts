@@ -1,10 +1,9 @@
 import type { Command } from 'commander';
-import { dissectors } from '../../dissectors/index.ts';
 import { SequenceSource } from '../capture/replay.ts';
 import { runPipeline } from '../engine/pipeline.ts';
 import { RecordMerger } from '../engine/record-merger.ts';
-import { OperatingError } from '../errors.ts';
-import { integer, names } from './arguments.ts';
+import { FailureLog } from '../log.ts';
+import { checkProtocols, integer, names } from './arguments.ts';
 import { Output } from './output.ts';
 import { Progress } from './progress.ts';
 
@@ -32,22 +31,18 @@ Examples:
 }
 
 async function dissect(files: string[], { protocol, shards }: DissectOptions): Promise<void> {
-  for (const name of protocol ?? []) {
-    if (dissectors.some((dissector) => dissector.name === name)) continue;
-    const known = dissectors.map((dissector) => dissector.name).join(', ');
-    throw new OperatingError('usage', `there is no protocol "${name}"; known are ${known}`);
-  }
+  await checkProtocols(protocol ?? []);
   const source = await SequenceSource.open(files);
   const output = new Output(process.stdout);
   const merger = new RecordMerger();
+  const failures = new FailureLog();
   const progress = new Progress(source);
   try {
     await runPipeline(
       source,
       { shards, output: 'records', protocols: protocol ?? null, policy: null, onProgress: () => progress.update() },
       async (answers) => {
-        for (const { failures } of answers)
-          for (const failure of failures) process.stderr.write(`ot-sensor: dissector failed: ${failure}\n`);
+        for (const answer of answers) failures.add(answer.failures);
         await output.write(merger.merge(answers.map((answer) => answer.records!)));
       },
     );

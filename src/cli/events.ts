@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
-import { integer, names } from './arguments.ts';
+import type { InventoryEventKind } from '../inventory/inventory.ts';
+import { integer, namesOf } from './arguments.ts';
 import { dataOption, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
 import { type Format, format, printRows } from './table.ts';
 
@@ -10,11 +11,20 @@ interface EventArguments extends RangeArguments {
   text?: string;
 }
 
+const KINDS = Object.keys({
+  device_detected: true,
+  address_changed: true,
+  attribute_changed: true,
+  router_recognised: true,
+  devices_merged: true,
+  type_changed: true,
+} satisfies Record<InventoryEventKind, true>);
+
 export function register(program: Command): void {
   const command = program
     .command('events')
     .description('list what happened to the inventory: devices detected, addresses changed, routers recognised, …')
-    .option('--kind <a,b>', 'of these kinds', names)
+    .option('--kind <a,b>', KINDS.join(', '), namesOf(KINDS))
     .option('--device <id>', 'of this device', integer(1, 1e9))
     .option('--text <words>', 'with this in the title or details')
     .addOption(dataOption())

@@ -5,6 +5,8 @@ import { StoreError } from '../store/errors.ts';
 
 export const EXIT_FINDINGS = 1;
 export const EXIT_FAILURE = 2;
+/** As a shell says it of a program that SIGINT (2) ended. */
+export const EXIT_INTERRUPTED = 130;
 
 /** Says what went wrong on standard error, and sets the exit code. A defect of ours shows its stack. */
 export function reportError(error: unknown): void {
@@ -23,6 +25,22 @@ export function reportError(error: unknown): void {
     );
   }
 }
+
+/** The words for an errno of opening, reading or writing a file. */
+export function fileReason(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return REASONS[code ?? ''] ?? message;
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'no such file or folder',
+  EACCES: 'permission denied',
+  EPERM: 'permission denied',
+  EISDIR: 'is a folder',
+  ENOTDIR: 'a part of its path is no folder',
+  EROFS: 'the file system is read-only',
+  ENOSPC: 'no space is left',
+};
 
 const isSystemError = (error: unknown): error is NodeJS.ErrnoException =>
   error instanceof Error && typeof (error as NodeJS.ErrnoException).syscall === 'string';

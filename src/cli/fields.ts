@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { dissectors } from '../../dissectors/index.ts';
-import { OperatingError } from '../errors.ts';
+import { checkProtocols } from './arguments.ts';
 import { type Format, format, printRows } from './table.ts';
 
 export function register(program: Command): void {
@@ -20,15 +20,12 @@ Examples:
 }
 
 async function fields(protocol: string | undefined, { format }: { format: Format }): Promise<void> {
+  if (protocol !== undefined) await checkProtocols([protocol]);
   const chosen = dissectors.filter((dissector) => protocol === undefined || dissector.name === protocol);
-  if (chosen.length === 0) {
-    const known = dissectors.map((dissector) => dissector.name).join(', ');
-    throw new OperatingError('usage', `there is no protocol "${protocol}"; known are ${known}`);
-  }
   const rows = chosen.flatMap((dissector) =>
     dissector.records.flatMap((record) =>
       record.fieldNames.map((name) => {
-        const { kind, list, unit, wireshark, meaning } = record.fields[name];
+        const { kind, list, unit, names, wireshark, meaning } = record.fields[name];
         return {
           protocol: dissector.name,
           record: record.name,
@@ -36,7 +33,7 @@ async function fields(protocol: string | undefined, { format }: { format: Format
           type: list ? `${kind}[]` : kind,
           unit: unit ?? '',
           wireshark: wireshark ?? '',
-          meaning,
+          meaning: names === undefined ? meaning : `${meaning} (its name in ${name}_name)`,
         };
       }),
     ),

@@ -1,6 +1,8 @@
 #!/usr/bin/env node
+import fs from 'node:fs';
 import { Command, CommanderError } from 'commander';
-import { reportError } from './failure.ts';
+import { EXIT_FAILURE, reportError } from './failure.ts';
+import { guardOutput } from './output.ts';
 
 /** The commands, one file each; a file is loaded only when its command is called. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Command): void }>>> = {
@@ -18,15 +20,32 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Comman
 async function main(args: string[]): Promise<void> {
   const program = new Command('ot-sensor')
     .description('A passive OT traffic sensor: devices, zone crossings and alerts from captured packets.')
-    .version('0.1.0')
-    .exitOverride()
-    .showSuggestionAfterError()
+    .version(version())
     .addHelpText('after', EXAMPLES);
   const wanted = args.find((arg) => !arg.startsWith('-')) ?? '';
-  const names = wanted in COMMANDS ? [wanted] : Object.keys(COMMANDS);
+  const names = Object.hasOwn(COMMANDS, wanted) ? [wanted] : Object.keys(COMMANDS);
   for (const name of names) (await COMMANDS[name]()).register(program);
-  for (const command of program.commands) command.exitOverride().copyInheritedSettings(program);
+  settle(program, 'ot-sensor');
   await program.parseAsync(args, { from: 'user' });
+}
+
+/** Errors of every command, at any depth, are thrown to us, in our words, with the way to its help. */
+function settle(command: Command, path: string): void {
+  command
+    .exitOverride()
+    .showSuggestionAfterError()
+    .showHelpAfterError(`see: ${path} --help`)
+    .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'ot-sensor: ')) });
+  for (const inner of command.commands) settle(inner, `${path} ${inner.name()}`);
+}
+
+/** The version that package.json tells, which is above this file, both in the checkout and where it was built. */
+function version(): string {
+  for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {
+    const file = new URL('package.json', folder);
+    if (fs.existsSync(file)) return (JSON.parse(fs.readFileSync(file, 'utf8')) as { version: string }).version;
+    if (folder.pathname === '/') return 'unknown';
+  }
 }
 
 const EXAMPLES = `
@@ -38,7 +57,8 @@ Examples:
 
 Exit codes: 0 done, 1 findings where a command was asked to look for them, 2 usage or unreadable input.`;
 
+guardOutput();
 main(process.argv.slice(2)).catch((error: unknown) => {
-  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : EXIT_FAILURE;
   else reportError(error);
 });

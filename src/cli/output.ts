@@ -1,20 +1,27 @@
 import { once } from 'node:events';
 import type { Writable } from 'node:stream';
+import { EXIT_FAILURE } from './failure.ts';
 
-/** Standard output with back-pressure: waits for a slow reader, and ends quietly when the reader has gone. */
+/** Standard output with back-pressure: waits for a slow reader. Its errors are `guardOutput`'s. */
 export class Output {
   private readonly stream: Writable;
 
   constructor(stream: Writable) {
     this.stream = stream;
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      // The reader of the pipe (head, say) has enough.
-      if (error.code === 'EPIPE') process.exit(0);
-      throw error;
-    });
   }
 
   async write(bytes: Uint8Array | string): Promise<void> {
     if (bytes.length > 0 && !this.stream.write(bytes)) await once(this.stream, 'drain');
   }
+}
+
+/** Ends the process quietly where the reader of standard output (head, say) has enough, and says it where it cannot be written. */
+export function guardOutput(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(process.exitCode ?? 0);
+    process.stderr.write(`ot-sensor: standard output cannot be written: ${error.message}\n`);
+    process.exit(EXIT_FAILURE);
+  });
+  // Where nobody reads the warnings, the work goes on.
+  process.stderr.on('error', () => {});
 }

@@ -2,6 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { replay } from '../sensor.ts';
 import { integer } from './arguments.ts';
 import { dataOption } from './data.ts';
+import { EXIT_INTERRUPTED } from './failure.ts';
 import { Progress } from './progress.ts';
 import { printSummary } from './summary.ts';
 import { type Format, format } from './table.ts';
@@ -52,18 +53,29 @@ function speed(text: string): number {
 
 async function run(files: string[], { data, zones, shards, speed, format }: ReplayArguments): Promise<void> {
   const policy = zones === undefined ? null : loadPolicy(zones);
+  const interruption = interruptible();
   let progress: Progress | undefined;
   const result = await replay(files, {
     data,
     policy,
     shards,
     speed,
+    signal: interruption.signal,
     onProgress: (source) => {
       progress ??= new Progress(source);
       progress.update();
     },
   }).finally(() => progress?.stop());
   for (const { source, message } of result.warnings) process.stderr.write(`ot-sensor: ${source}: ${message}\n`);
-  for (const failure of result.failures) process.stderr.write(`ot-sensor: dissector failed: ${failure}\n`);
+  if (interruption.signal.aborted) process.stderr.write('ot-sensor: interrupted; what was read until then is stored\n');
   await printSummary(result, { data, zones, format });
+  // A silent pipe that is still open must not keep us.
+  if (interruption.signal.aborted) process.exit(EXIT_INTERRUPTED);
+}
+
+/** Ctrl-C ends a replay at a good place; the second one at once, which the database survives too. */
+function interruptible(): AbortController {
+  const controller = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => controller.abort());
+  return controller;
 }

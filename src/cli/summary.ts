@@ -1,9 +1,9 @@
 import { CATALOGUE } from '../detect/catalogue.ts';
 import type { ReplayResult } from '../sensor.ts';
 import { StoreReader } from '../store/queries.ts';
-import { DEFAULT_DATA, endText } from './data.ts';
+import { DEFAULT_DATA, endText, readPages } from './data.ts';
 import { Output } from './output.ts';
-import { type Format, tableText } from './table.ts';
+import { type Format, jsonText, tableText } from './table.ts';
 
 const ROWS = 12;
 
@@ -16,11 +16,11 @@ export async function printSummary(
   const reader = new StoreReader(data);
   try {
     const { packets, duration_ms, counters } = result;
-    const packets_per_second = Math.round((packets / duration_ms) * 1000);
+    const packets_per_second = Math.round((packets / Math.max(duration_ms, 1)) * 1000);
     const totals = reader.totals();
-    const devices = reader.devices({ limit: 10_000 }).rows;
-    const connections = reader.connections({ limit: 10_000 }).rows;
-    const alerts = reader.alerts({ limit: 10_000 }).rows;
+    const devices = reader.devices({ limit: ROWS + 1 }).rows;
+    const connections = readPages((page) => reader.connections(page));
+    const alerts = readPages((page) => reader.alerts(page));
     const protocols = new Map<string, { conversations: number; packets: number }>();
     for (const row of connections) {
       const name = row.app_proto || `${row.proto} (unrecognised)`;
@@ -44,25 +44,31 @@ export async function printSummary(
         alerts: kinds,
         counters,
       };
-      return output.write(`${JSON.stringify(summary, null, format === 'json' ? 2 : undefined)}\n`);
+      return output.write(`${jsonText(summary, format === 'json' ? 2 : undefined)}\n`);
     }
-    const some = <T>(rows: readonly T[], show: (row: T) => object) =>
+    const some = <T>(rows: readonly T[], show: (row: T) => object, total = rows.length) =>
       rows.length === 0
         ? ''
-        : indent(tableText(rows.slice(0, ROWS).map(show))) + (rows.length > ROWS ? `    … and ${rows.length - ROWS} more\n` : '');
-    const where = data === DEFAULT_DATA ? '' : ` --data ${data}`;
+        : indent(tableText(rows.slice(0, ROWS).map(show))) + (total > ROWS ? `    … and ${number(total - ROWS)} more\n` : '');
+    const where = data === DEFAULT_DATA ? '' : ` --data ${/^[\w./-]+$/.test(data) ? data : `'${data}'`}`;
+    // In a checkout, npm runs us, and what it ran is not in the PATH.
+    const command = process.env.npm_execpath === undefined ? 'ot-sensor' : 'npx ot-sensor';
     const parts = [
       `${number(packets)} packets in ${(duration_ms / 1000).toFixed(2)} s: ${number(packets_per_second)} packets a second\n`,
       `\nDevices: ${number(totals.devices)}\n`,
-      some(devices, ({ id, name, type, programming_station, ip, mac, vendor, model, zone }) => ({
-        id,
-        name,
-        type: programming_station ? `${type} (programs)` : type,
-        address: ip || mac,
-        vendor,
-        model,
-        zone,
-      })),
+      some(
+        devices,
+        ({ id, name, type, programming_station, ip, mac, vendor, model, zone }) => ({
+          id,
+          name,
+          type: programming_station ? `${type} (programs)` : type,
+          address: ip || mac,
+          vendor,
+          model,
+          zone,
+        }),
+        totals.devices,
+      ),
       `\nProtocols: ${protocols.size}\n`,
       some(
         [...protocols].sort(([, a], [, b]) => b.packets - a.packets),
@@ -81,7 +87,7 @@ export async function printSummary(
       `\nAlerts: ${number(totals.alerts)}\n`,
       some(kinds, (row) => row),
       lost(counters),
-      `\nMore: ot-sensor devices | connections | alerts | events${where}; the packets behind an alert: ot-sensor evidence ALERT --out FILE.pcap${where}\n`,
+      `\nMore: ${command} devices | connections | alerts | events${where}; the packets behind an alert: ${command} evidence ALERT --out FILE.pcap${where}\n`,
     ];
     await output.write(parts.join(''));
   } finally {

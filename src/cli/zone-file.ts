@@ -3,6 +3,8 @@ import { dissectors } from '../../dissectors/index.ts';
 import { Registry } from '../dissect/registry.ts';
 import { OperatingError } from '../errors.ts';
 import { checkPolicy, type Fault, faultText, type PolicyFile, type PolicyModel, readPolicy } from '../policy/index.ts';
+import { fileReason } from './failure.ts';
+import { printable } from './table.ts';
 
 /** The registry that zone files are checked against: every dissector there is. */
 export const registry = new Registry(dissectors);
@@ -12,7 +14,7 @@ export function readZoneFile(path: string): PolicyFile {
   try {
     text = fs.readFileSync(path, 'utf8');
   } catch (error) {
-    throw new OperatingError('zone_file', `${path}: ${(error as Error).message}; give the path of a zone file (YAML)`);
+    throw new OperatingError('zone_file', `${path}: ${fileReason(error)}; give the path of a zone file (YAML)`);
   }
   return readPolicy(text, registry);
 }
@@ -20,7 +22,7 @@ export function readZoneFile(path: string): PolicyFile {
 /** A zone file that is to be used: any fault refuses it, with its place. Warnings go to standard error. */
 export function loadPolicy(path: string): PolicyModel {
   const { model, faults } = readZoneFile(path);
-  const lines = (list: readonly Fault[]) => list.map((fault) => `${path}:${faultText(fault)}`).join('\n');
+  const lines = (list: readonly Fault[]) => list.map((fault) => printable(`${path}:${faultText(fault)}`)).join('\n');
   if (model === null) throw new OperatingError('zone_file', `the zone file has faults; nothing was done\n${lines(faults)}`);
   const warnings = checkPolicy(model, registry);
   if (warnings.length > 0) process.stderr.write(`${lines(warnings)}\n`);

@@ -3,12 +3,13 @@ import { SequenceSource } from '../capture/replay.ts';
 import { describe } from '../detect/catalogue.ts';
 import { ipText, macText } from '../engine/envelope.ts';
 import { runPipeline } from '../engine/pipeline.ts';
+import { FailureLog } from '../log.ts';
 import { checkPolicy } from '../policy/index.ts';
 import { ot_sensor } from '../proto/facts.js';
 import { integer } from './arguments.ts';
 import { EXIT_FAILURE, EXIT_FINDINGS } from './failure.ts';
 import { Progress } from './progress.ts';
-import { type Format, format, printRows } from './table.ts';
+import { type Format, format, printable, printRows } from './table.ts';
 import { loadPolicy, readZoneFile, registry } from './zone-file.ts';
 
 export function register(program: Command): void {
@@ -50,7 +51,7 @@ async function check(file: string, { format }: { format: Format }): Promise<void
       format,
     );
   for (const { line, column, severity, message } of all)
-    process.stdout.write(`${file}:${line}:${column}: ${severity}: ${message}\n`);
+    process.stdout.write(`${printable(`${file}:${line}:${column}: ${severity}: ${message}`)}\n`);
   if (all.length === 0)
     process.stdout.write(`${file}: ${model!.zones.length} zones, ${model!.conduits.length} conduits, no faults\n`);
 }
@@ -59,12 +60,14 @@ async function test(file: string, captures: string[], { shards, format }: { shar
   const policy = loadPolicy(file);
   const source = await SequenceSource.open(captures);
   const progress = new Progress(source);
+  const failures = new FailureLog();
   const found = new Map<string, Record<string, string | number>>();
   try {
     await runPipeline(
       source,
       { shards, output: 'facts', protocols: null, policy, onProgress: () => progress.update() },
       (answers) => {
+        for (const answer of answers) failures.add(answer.failures);
         const facts = answers.flatMap(({ facts }) => ot_sensor.BatchFacts.decode(facts!).facts);
         facts.sort((a, b) => a.frame! - b.frame!);
         for (const fact of facts) take(fact, found);

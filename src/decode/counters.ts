@@ -31,14 +31,18 @@ export const DECODE_COUNTER_NAMES: readonly string[] = [
 
 /** Counts packets by what they contained. Values add up over shards and time. */
 export class DecodeCounters {
+  /** What `toRecord` gives is complete; here the layers of the last packets, which mostly are the same, may be missing. */
   readonly values = new Float64Array(DECODE_COUNTER_NAMES.length);
+  private layers = 0;
+  private repeated = 0;
 
   count(packet: Packet, decoded: DecodedCode): void {
     const { values } = this;
     values[PACKETS]++;
     values[BYTES] += packet.wire;
     if (packet.captured < packet.wire) values[TRUNCATED]++;
-    for (let layers = packet.layers; layers !== 0; layers &= layers - 1) values[31 - Math.clz32(layers & -layers)]++;
+    if (packet.layers !== this.layers) this.take(packet.layers);
+    this.repeated++;
     if (packet.tunnels !== 0) values[TUNNELED]++;
     if (packet.reassembled) values[REASSEMBLED]++;
     if (decoded === Decoded.ok) return;
@@ -50,8 +54,17 @@ export class DecodeCounters {
     }
   }
 
+  /** Counts the layers of the packets so far that had the same, and begins anew with those of the next. */
+  private take(next: number): void {
+    const { values, repeated } = this;
+    for (let { layers } = this; layers !== 0; layers &= layers - 1) values[31 - Math.clz32(layers & -layers)] += repeated;
+    this.layers = next;
+    this.repeated = 0;
+  }
+
   /** By name, those that are not 0. */
   toRecord(): Record<string, number> {
+    this.take(this.layers);
     const record: Record<string, number> = {};
     for (let i = 0; i < DECODE_COUNTER_NAMES.length; i++)
       if (this.values[i] !== 0) record[DECODE_COUNTER_NAMES[i]] = this.values[i];

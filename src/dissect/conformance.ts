@@ -19,7 +19,7 @@ import type { AnyDissector } from './dissector.ts';
 import { JsonWriter } from './json.ts';
 import { OPERATION_NAMES, STATUS_NAMES } from './operation.ts';
 import { Reader } from './reader.ts';
-import { Registry } from './registry.ts';
+import type { Registry } from './registry.ts';
 
 /**
  * What every dissector must keep to, whatever its protocol, tried on captures that hold it: any cut and any changed byte, any
@@ -99,7 +99,8 @@ class Player {
       conversations.set(pdu.state, { conversation, earlier });
       this.run(conversation, pdu, pdu.bytes, pdu.complete);
       const { kind, ok } = this.result();
-      if (pdu.complete && ok && !kinds.has(kind)) kinds.set(kind, { capture: capture.name, pdu, context: earlier.slice(-CONTEXT_PDUS) });
+      if (pdu.complete && ok && !kinds.has(kind))
+        kinds.set(kind, { capture: capture.name, pdu, context: earlier.slice(-CONTEXT_PDUS) });
       earlier.push(pdu);
     }
     return kinds;
@@ -149,7 +150,8 @@ class Player {
 /** The specimens of all captures, one of each kind. */
 function specimens(player: Player, captures: readonly Capture[]): Specimen[] {
   const all = new Map<string, Specimen>();
-  for (const capture of captures) for (const [kind, specimen] of player.kinds(capture)) if (!all.has(kind)) all.set(kind, specimen);
+  for (const capture of captures)
+    for (const [kind, specimen] of player.kinds(capture)) if (!all.has(kind)) all.set(kind, specimen);
   return [...all.values()];
 }
 
@@ -189,7 +191,8 @@ export function checkCuts(registry: Registry, captures: readonly Capture[]): Che
         let wrong = alwaysWrong(cut, () => player.play(specimen, part, complete), joined);
         if (wrong === '' && !complete && cut.rows.length > 0 && cut.ok && cut.rows.join() !== whole.rows.join())
           wrong = `says ok, and not what the whole PDU says: ${cut.rows.join(' / ').slice(0, 300)}`;
-        if (wrong !== '') fault ||= `${where(player.registry, specimen)}, ${length} of ${bytes.length} bytes${complete ? '' : ' captured'}: ${wrong}`;
+        if (wrong !== '')
+          fault ||= `${where(player.registry, specimen)}, ${length} of ${bytes.length} bytes${complete ? '' : ' captured'}: ${wrong}`;
       }
     }
     if (fault !== '') faults.push(fault);
@@ -221,7 +224,8 @@ export function checkChangedBytes(registry: Registry, captures: readonly Capture
   return { tried, faults: faults.slice(0, MAX_FAULTS) };
 }
 
-const joinedBytes = ({ pdu, context }: Specimen): number => context.reduce((sum, { bytes }) => sum + bytes.length, pdu.bytes.length);
+const joinedBytes = ({ pdu, context }: Specimen): number =>
+  context.reduce((sum, { bytes }) => sum + bytes.length, pdu.bytes.length);
 
 /** Where it is, as a fault begins. */
 const where = (registry: Registry, { capture, pdu }: Specimen): string =>
@@ -287,7 +291,9 @@ export function checkSegmentation(registry: Registry, streams: readonly Stream[]
         recut(stream.segments, (size) => Array.from({ length: Math.ceil(size / 3) - 1 }, (_, i) => (i + 1) * 3)),
       ],
     ];
-    for (let at = 1; at < longest; at += at < 24 ? 1 : 7) {
+    // Headers byte by byte; of what is long, and of conversations with many rows, fewer places.
+    const step = Math.max(1, Math.ceil(stream.rows.length / 40));
+    for (let at = 1; at < longest; at += at < 24 ? step : 7 * step) {
       versions.push([`segments cut at byte ${at}`, recut(stream.segments, (size) => (at < size ? [at] : []))]);
     }
     for (const [how, segments] of versions) {
@@ -369,9 +375,7 @@ export function checkLoss(registry: Registry, streams: readonly Stream[]): Check
       );
       const { direction, sequence, bytes } = segments[lost];
       const end = sequence + bytes.length;
-      const recovers = whole.find(
-        (pdu) => pdu.direction === direction && pdu.start >= end && begins(segments, pdu),
-      );
+      const recovers = whole.find((pdu) => pdu.direction === direction && pdu.start >= end && begins(segments, pdu));
       const expected = whole.filter(
         (pdu) =>
           pdu.complete &&

@@ -17,6 +17,11 @@ export type DissectionCounters = {
   failures: number;
 };
 
+interface Pool {
+  rows: Row[];
+  count: number;
+}
+
 /**
  * Runs dissectors over one PDU at a time and holds the rows they emit until the consumers have read them.
  * One a worker. The only `try` around a dissector is here.
@@ -24,7 +29,8 @@ export type DissectionCounters = {
 export class Dissection implements ConversationHost {
   readonly rows: Row[] = [];
   count = 0;
-  readonly identities: Identity[] = [];
+  /** With the index of the dissector that said it. */
+  readonly identities: (Identity & { dissector: number })[] = [];
   readonly counters: DissectionCounters = { pdus: 0, rows_dropped: 0, failures: 0 };
   /** The last error a dissector threw, and which; for the log and the quarantine. */
   failed: { dissector: string; error: unknown } | null = null;
@@ -32,8 +38,10 @@ export class Dissection implements ConversationHost {
   unrecognised = -1;
 
   private readonly registry: Registry;
-  /** Record types that have rows in this PDU. */
-  private readonly used: RecordType[] = [];
+  /** Rows are reused: by record type's id, those there are, and how many of them are in the PDU at hand. */
+  private readonly pools: Pool[] = [];
+  /** The pools that have rows in this PDU. */
+  private readonly used: Pool[] = [];
   private used_count = 0;
   private conversation!: Conversation;
   private reader!: Reader;
@@ -56,7 +64,7 @@ export class Dissection implements ConversationHost {
    */
   run(index: number, r: Reader, conversation: Conversation, complete: boolean): void {
     const { used } = this;
-    for (let i = 0; i < this.used_count; i++) used[i].used = 0;
+    for (let i = 0; i < this.used_count; i++) used[i].count = 0;
     this.used_count = 0;
     this.count = 0;
     if (this.identities.length > 0) this.identities.length = 0;
@@ -66,7 +74,7 @@ export class Dissection implements ConversationHost {
     this.handed_on = false;
     this.complete = complete;
     this.conversation = conversation;
-    conversation.host = this;
+    if (conversation.host !== this) conversation.host = this;
     this.counters.pdus++;
     try {
       this.enter(index, r);
@@ -115,9 +123,14 @@ export class Dissection implements ConversationHost {
       row = spare ?? type.newRow();
       if (!spare) this.overflow.set(type, row);
     } else {
-      if (type.used === 0) this.used[this.used_count++] = type;
-      if (type.used === type.pool.length) type.pool.push(type.newRow());
-      row = type.pool[type.used++];
+      let pool = this.pools[type.id];
+      if (pool === undefined) {
+        pool = { rows: [], count: 0 };
+        this.pools[type.id] = pool;
+      }
+      if (pool.count === 0) this.used[this.used_count++] = pool;
+      if (pool.count === pool.rows.length) pool.rows.push(type.newRow());
+      row = pool.rows[pool.count++];
       this.rows[this.count++] = row;
     }
     row.clear(this.reader.bytes);
@@ -175,6 +188,6 @@ export class Dissection implements ConversationHost {
   }
 
   identify(identity: Identity): void {
-    this.identities.push(identity);
+    this.identities.push({ ...identity, dissector: this.current });
   }
 }

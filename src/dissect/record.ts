@@ -96,15 +96,16 @@ export interface RecordType<F extends Fields = Fields> {
   readonly meaning: string;
   readonly fields: F;
   readonly fieldNames: readonly string[];
-  /** Rows are reused: `used` of `pool` are in the PDU at hand. */
-  readonly pool: Row[];
-  used: number;
+  /** Small, and its own: where a dissection keeps the rows of this type that it reuses. */
+  readonly id: number;
   newRow(): Row;
 }
 
+let records = 0;
+
 /** Declares a record once; the row's layout and type, its JSON, the rules' fields, the documentation and the oracle follow from it. */
 export function record<F extends Fields>(name: string, meaning: string, fields: F): RecordType<F> {
-  const type = { name, meaning, fields, fieldNames: Object.keys(fields), pool: [] as Row[], used: 0 } as unknown as RecordType<F>;
+  const type = { name, meaning, fields, fieldNames: Object.keys(fields), id: records++ } as unknown as RecordType<F>;
   const RowClass = makeRowClass(type as unknown as RecordType);
   (type as { newRow: () => Row }).newRow = () => new RowClass(type as unknown as RecordType);
   return type;

@@ -70,7 +70,7 @@ export class Bench {
       this.dissection.run(this.index, new Reader(bytes, start, start + size), conversation, complete);
       if (this.dissection.failed) throw this.dissection.failed.error;
       result.rows.push(...this.rows());
-      result.identities.push(...this.dissection.identities);
+      result.identities.push(...this.dissection.identities.map(({ dissector: _, ...identity }) => identity));
       start += size;
     }
     return result;

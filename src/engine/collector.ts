@@ -20,7 +20,6 @@ export class Collector {
   readonly evidence: EvidenceKeeper;
   /** The shards' counters, summed: the last that were said. */
   counters: Record<string, number> = {};
-  readonly failures: string[] = [];
   private readonly inventory: Inventory;
   private readonly store: (changes: ChangeSet) => Promise<void>;
   private readonly detected: InventoryEvent[] = [];
@@ -39,17 +38,14 @@ export class Collector {
   }
 
   async batch(answers: readonly BatchAnswer[], task: BatchTask, ring: PacketRing): Promise<void> {
-    const messages = answers.map(({ facts, failures }) => {
-      this.failures.push(...failures);
-      return ot_sensor.BatchFacts.decode(facts!);
-    });
+    const messages = answers.map(({ facts }) => ot_sensor.BatchFacts.decode(facts!));
     const facts = messages.flatMap((message) => message.facts);
     if (messages.length > 1) facts.sort(factOrder);
     const newest = task.range.first_frame + task.range.count - 1;
     for (const fact of facts) {
       // What was said between two packets was caused by the later one.
       fact.frame = Math.min(Math.ceil(fact.frame!), newest);
-      this.take(fact, ring);
+      this.take(fact, ring, task.finish ? newest : fact.frame);
     }
     if (task.flush || task.finish) this.counters = sum(messages.map(({ counters }) => counters?.values ?? {}));
     if (task.flush || task.finish || this.inventory.pending + this.alerts.pending + this.packets.length > MAX_PENDING_ROWS)
@@ -64,19 +60,20 @@ export class Collector {
     await this.store(changes);
   }
 
-  private take(fact: ot_sensor.IFact, ring: PacketRing): void {
+  /** `newest`: the last packet that had been read when the fact was said. */
+  private take(fact: ot_sensor.IFact, ring: PacketRing, newest: number): void {
     const frame = fact.frame!;
     const time_ms = fact.time_ms!;
-    if (fact.finding) this.finding(fact.finding, frame, time_ms, ring);
+    if (fact.finding) this.finding(fact.finding, fact.finding.evidence_frame || frame, time_ms, ring, newest);
     else if (fact.finding_update) this.alerts.again(fact.finding_update.key!, fact.finding_update.count!, frame, time_ms);
     else if (fact.finding_evidence) this.packets.push(...this.evidence.add(ring, fact.finding_evidence.key!, frame));
     else {
       this.inventory.take(fact);
-      for (const event of this.detected.splice(0)) this.newDevice(event, ring);
+      for (const event of this.detected.splice(0)) this.newDevice(event, ring, newest);
     }
   }
 
-  private finding(finding: ot_sensor.IFinding, frame: number, time_ms: number, ring: PacketRing): void {
+  private finding(finding: ot_sensor.IFinding, frame: number, time_ms: number, ring: PacketRing, newest: number): void {
     const { key, kind, vlan, proto, app_proto, operation, details, handshake } = finding;
     const end = (endpoint: ot_sensor.IEndpoint): AlertEnd => ({
       mac: endpoint.mac?.length ? macText(endpoint.mac) : '',
@@ -97,15 +94,15 @@ export class Collector {
       operation: operation!,
       details: details!,
     });
-    if (isNew) this.packets.push(...this.evidence.collect(ring, key!, frame, handshake!));
+    if (isNew) this.packets.push(...this.evidence.collect(ring, key!, frame, handshake!, newest));
   }
 
-  private newDevice({ frame, time_ms, device_id, title, details }: InventoryEvent, ring: PacketRing): void {
+  private newDevice({ frame, time_ms, device_id, title, details }: InventoryEvent, ring: PacketRing, newest: number): void {
     const text = (name: string) => (typeof details[name] === 'string' ? (details[name] as string) : '');
     const found = { device: title, mac: text('mac'), ip: text('ip'), segment: text('segment'), vendor: text('vendor') };
     const key = `new_device|${found.segment}|${found.mac}|${found.ip}`;
     if (this.alerts.raiseForDevice('new_device', key, frame, time_ms, device_id, found))
-      this.packets.push(...this.evidence.collect(ring, key, frame, []));
+      this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
   }
 }
 

@@ -9,75 +9,100 @@ export const EVIDENCE_LIMITS = {
   bytes_in_all: 512 << 20,
 };
 
+interface Kept {
+  frames: Set<number>;
+  bytes: number;
+  rows: number;
+}
+
 /** Takes the packets behind alerts out of the ring's short memory, as long as they are there. */
 export class EvidenceKeeper {
   readonly counters = { packets: 0, bytes: 0, refused: 0, forgotten: 0 };
   private readonly capture_id: number;
-  private readonly kept = new Map<string, { frames: Set<number>; bytes: number }>();
+  private readonly kept = new Map<string, Kept>();
 
   constructor(capture_id: number) {
     this.capture_id = capture_id;
   }
 
-  /** The handshake's frames and the way back from `frame` along its flow, oldest first. */
-  collect(ring: PacketRing, key: string, frame: number, handshake: readonly number[]): EvidenceRow[] {
+  /**
+   * The handshake's frames and the way back from `frame` along its flow, oldest first, as far as the ring remembers them when `newest`
+   * is its newest packet. Where the limits do not let all of them in, those that are nearest to `frame` are kept.
+   */
+  collect(ring: PacketRing, key: string, frame: number, handshake: readonly number[], newest = frame): EvidenceRow[] {
     const frames = new Set<number>();
-    for (const early of handshake) {
-      if (early > frame) continue;
-      if (ring.remembers(early, frame)) frames.add(early);
-      else this.counters.forgotten++;
-    }
     let at = frame;
-    for (let i = 0; i <= EVIDENCE_LIMITS.packets_back && ring.remembers(at, frame); i++) {
+    for (let i = 0; i <= EVIDENCE_LIMITS.packets_back; i++) {
+      if (!ring.remembers(at, newest)) {
+        this.counters.forgotten++;
+        break;
+      }
       frames.add(at);
       const back = ring.index[ring.entry(at) + PREVIOUS];
       if (back === 0) break;
       at -= back;
     }
-    return [...frames].sort((a, b) => a - b).flatMap((one) => this.keep(ring, key, one));
+    for (const early of handshake) {
+      if (early > frame) continue;
+      if (ring.remembers(early, newest)) frames.add(early);
+      else this.counters.forgotten++;
+    }
+    const known = this.known(key);
+    return [...frames]
+      .filter((one) => this.admit(ring, known, one))
+      .sort((a, b) => a - b)
+      .map((one) => this.row(ring, key, known, one));
   }
 
   /** One packet more for an alert that has evidence. */
   add(ring: PacketRing, key: string, frame: number): EvidenceRow[] {
-    return this.kept.has(key) ? this.keep(ring, key, frame) : [];
+    const known = this.kept.get(key);
+    return known !== undefined && this.admit(ring, known, frame) ? [this.row(ring, key, known, frame)] : [];
   }
 
-  private keep(ring: PacketRing, key: string, frame: number): EvidenceRow[] {
+  private known(key: string): Kept {
     let known = this.kept.get(key);
     if (known === undefined) {
-      known = { frames: new Set(), bytes: 0 };
+      known = { frames: new Set(), bytes: 0, rows: 0 };
       this.kept.set(key, known);
     }
-    if (known.frames.has(frame)) return [];
-    const entry = ring.entry(frame);
-    const captured = ring.index[entry + CAPTURED];
+    return known;
+  }
+
+  /** Counts the packet in, unless it is there or there is no room. */
+  private admit(ring: PacketRing, known: Kept, frame: number): boolean {
+    if (known.frames.has(frame)) return false;
+    const captured = ring.index[ring.entry(frame) + CAPTURED];
     const full =
       known.frames.size >= EVIDENCE_LIMITS.packets_an_alert ||
       known.bytes + captured > EVIDENCE_LIMITS.bytes_an_alert ||
       this.counters.bytes + captured > EVIDENCE_LIMITS.bytes_in_all;
     if (full) {
       this.counters.refused++;
-      return [];
+      return false;
     }
-    const ordinal = known.frames.size;
     known.frames.add(frame);
     known.bytes += captured;
     this.counters.packets++;
     this.counters.bytes += captured;
+    return true;
+  }
+
+  private row(ring: PacketRing, key: string, known: Kept, frame: number): EvidenceRow {
+    const entry = ring.entry(frame);
     const offset = ring.index[entry + OFFSET];
-    return [
-      {
-        alert_key: key,
-        ordinal,
-        capture_id: this.capture_id,
-        frame,
-        seconds: ring.seconds(entry),
-        nanoseconds: ring.nanoseconds(entry),
-        captured,
-        wire: ring.index[entry + WIRE],
-        link_type: ring.index[entry + INTERFACE] & 0xffff,
-        bytes: Uint8Array.from(ring.bytes.subarray(offset, offset + captured)),
-      },
-    ];
+    const captured = ring.index[entry + CAPTURED];
+    return {
+      alert_key: key,
+      ordinal: known.rows++,
+      capture_id: this.capture_id,
+      frame,
+      seconds: ring.seconds(entry),
+      nanoseconds: ring.nanoseconds(entry),
+      captured,
+      wire: ring.index[entry + WIRE],
+      link_type: ring.index[entry + INTERFACE] & 0xffff,
+      bytes: Uint8Array.from(ring.bytes.subarray(offset, offset + captured)),
+    };
   }
 }

@@ -51,8 +51,7 @@ export class FactsConsumer implements RowConsumer {
     const { direction } = state.conversation;
     const { activities } = notes;
     const n = activities.length;
-    // Requests and responses take turns: look from the one after the last.
-    for (let i = 0, at = notes.last_activity + 1; i < n; i++, at++) {
+    for (let i = 0, at = notes.last_activity[direction]; i < n; i++, at++) {
       if (at >= n) at = 0;
       const known = activities[at];
       if (
@@ -68,7 +67,7 @@ export class FactsConsumer implements RowConsumer {
         if (row.target_last > known.last) known.last = row.target_last;
         known.count++;
         known.last_ms = p.time_ms;
-        notes.last_activity = at;
+        notes.last_activity[direction] = at;
         return;
       }
     }
@@ -90,7 +89,7 @@ export class FactsConsumer implements RowConsumer {
       last_ms: p.time_ms,
     };
     activities.push(entry);
-    notes.last_activity = n;
+    notes.last_activity[direction] = n;
     this.sayActivity(slot, entry, p.frame);
   }
 
@@ -159,7 +158,7 @@ export class FactsConsumer implements RowConsumer {
 
   private identities(slot: number, state: FlowState, notes: FlowNotes, p: Packet, dissection: Dissection): void {
     notes.identities ??= new Map();
-    for (const { side, part, attribute, value, field } of dissection.identities) {
+    for (const { side, part, attribute, value, field, dissector } of dissection.identities) {
       const { direction } = state.conversation;
       const end = (side === 'sender' ? direction : 1 - direction) as 0 | 1;
       const key = `${end} ${part} ${attribute}`;
@@ -169,7 +168,7 @@ export class FactsConsumer implements RowConsumer {
         continue;
       }
       notes.identities.set(key, value);
-      const app_proto = this.registry.dissectors[state.dissector].name;
+      const app_proto = this.registry.dissectors[dissector].name;
       this.facts.add({
         frame: p.frame,
         time_ms: p.time_ms,

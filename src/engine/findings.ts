@@ -88,6 +88,7 @@ export class Findings {
         app_proto,
         operation,
         details,
+        evidence_frame: table.last_frame[slot],
         handshake: [table.id[slot], table.early_frames[slot * 2], table.early_frames[slot * 2 + 1]].filter((f) => f > 0),
       },
     });

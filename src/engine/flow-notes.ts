@@ -30,8 +30,8 @@ export const NOTES_LIMITS = { activities: 128, findings: 256, identities: 512 };
 /** What the engine's consumers remember about a flow. */
 export class FlowNotes {
   readonly activities: ActivityEntry[] = [];
-  /** The activity counted last: the next is mostly the same or the one after. */
-  last_activity = 0;
+  /** The activity counted last, by direction: the next is mostly the same. */
+  readonly last_activity: [number, number] = [0, 0];
   findings: Map<number, OpenFinding> | null = null;
   identities: Map<string, string> | null = null;
   /** Which zones it goes between, and the end that was the server when that was looked up. */

@@ -8,8 +8,10 @@ export interface PipelineOptions extends Omit<ShardOptions, 'shard' | 'shards'> 
   shards: number;
   /** Packet time between two reports of the counters, which are also when everything found is stored. */
   flush_ms?: number;
-  /** Holds a batch back until it is due; for replay at the speed of the capture. */
-  pace?: (first_ms: number) => Promise<void> | undefined;
+  /** Holds packets back until they are due, for replay at the speed of the capture: undefined where the time has come. */
+  pace?: (packet_ms: number) => Promise<void> | undefined;
+  /** Ends the run early: what was read until then is worked through to the end. */
+  signal?: AbortSignal;
   /** Called when a batch has been handed over; for progress. */
   onProgress?: () => void;
 }
@@ -19,22 +21,33 @@ export type BatchSink = (answers: BatchAnswer[], task: BatchTask, ring: PacketRi
 
 export interface PipelineTotals {
   packets: number;
+  /** Times of the first and of the last packet, ms; null where there was none. */
+  first_ms: number | null;
+  last_ms: number | null;
   /** Wall time from the first packet read, the shards being ready, to the last answer, ms. */
   duration_ms: number;
 }
 
-/** Source → batches → shards → sink. Reads ahead of the shards by a few batches, never without bound. */
+/**
+ * Source → batches → shards → sink. Reads ahead of the shards by a few batches, never without bound. What was read before the source
+ * failed, or `signal` was given, has gone through the sink when this throws or resolves.
+ */
 export async function runPipeline(source: PacketSource, options: PipelineOptions, sink: BatchSink): Promise<PipelineTotals> {
-  const { shards, flush_ms = 10_000, pace, onProgress, ...shardOptions } = options;
+  const { shards, flush_ms = 10_000, pace, signal, onProgress, ...shardOptions } = options;
   const ring = new PacketRing();
   const writer = new BatchWriter(ring);
   const pool = new ShardPool(shards, ring.buffers, shardOptions);
   const underWay: Promise<void>[] = [];
   let done: Promise<void> = Promise.resolve();
   let packets = 0;
+  let first_ms: number | null = null;
+  let last_ms: number | null = null;
   let lastFlush = -1;
-  await pool.ready();
-  const started = performance.now();
+  let failure: { error: unknown } | null = null;
+  const timeOf = (frame: number): number => {
+    const entry = ring.entry(frame);
+    return ring.seconds(entry) * 1000 + ring.nanoseconds(entry) / 1e6;
+  };
   const hand = (task: BatchTask) => {
     const answers = pool.run(task);
     done = done.then(async () => sink(await answers, task, ring));
@@ -43,28 +56,54 @@ export async function runPipeline(source: PacketSource, options: PipelineOptions
     done.catch(() => {});
     underWay.push(done);
   };
+  const handPackets = (first_frame: number, end: number) => {
+    first_ms ??= timeOf(first_frame);
+    last_ms = timeOf(end - 1);
+    const period = Math.floor(last_ms / flush_ms);
+    hand({ range: { first_frame, count: end - first_frame }, flush: lastFlush >= 0 && period !== lastFlush, finish: false });
+    packets = end - 1;
+    lastFlush = period;
+    onProgress?.();
+  };
+  // Nothing may wait for a silent pipe once the end was asked for.
+  let stop = () => {};
+  signal?.addEventListener('abort', () => stop(), { once: true });
+  const orStopped = (filling: Promise<number | null>) =>
+    new Promise<number | null>((resolve, reject) => {
+      stop = () => resolve(null);
+      filling.then(resolve, reject);
+    });
+  await pool.ready();
+  const started = performance.now();
   try {
-    for (;;) {
+    while (!signal?.aborted) {
       while (underWay.length >= MAX_BATCHES_UNDER_WAY - 1) await underWay.shift();
-      const filled = source.fill(writer);
-      const used = typeof filled === 'object' && filled !== null ? await filled : filled;
+      let used: number | null;
+      try {
+        const filled = source.fill(writer);
+        used = typeof filled === 'object' && filled !== null ? await orStopped(filled) : filled;
+      } catch (error) {
+        failure = { error };
+        break;
+      }
       if (used === null) break;
-      const range = writer.next(used);
-      if (range.count === 0) continue;
-      packets += range.count;
-      const last = ring.entry(range.first_frame + range.count - 1);
-      const period = Math.floor((ring.seconds(last) * 1000) / flush_ms);
-      const wait = pace?.(
-        ring.seconds(ring.entry(range.first_frame)) * 1000 + ring.nanoseconds(ring.entry(range.first_frame)) / 1e6,
-      );
-      if (wait) await wait;
-      hand({ range, flush: lastFlush >= 0 && period !== lastFlush, finish: false });
-      lastFlush = period;
-      onProgress?.();
+      const { first_frame, count } = writer.next(used);
+      if (count === 0) continue;
+      let first = first_frame;
+      const end = first_frame + count;
+      for (let frame = first; pace && frame < end && !signal?.aborted; frame++) {
+        const wait = pace(timeOf(frame));
+        if (wait === undefined) continue;
+        if (frame > first) handPackets(first, frame);
+        first = frame;
+        await wait;
+      }
+      if (!signal?.aborted) handPackets(first, end);
     }
     hand({ range: { first_frame: packets + 1, count: 0 }, flush: true, finish: true });
     await done;
-    return { packets, duration_ms: performance.now() - started };
+    if (failure !== null) throw failure.error;
+    return { packets, first_ms, last_ms, duration_ms: performance.now() - started };
   } finally {
     source.close();
     await pool.close();

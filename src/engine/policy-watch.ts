@@ -71,12 +71,14 @@ export class PolicyWatch {
     if ((table.flags[slot] & JUDGED) !== 0) return;
     table.flags[slot] |= JUDGED;
     const protocol = table.protocol(slot);
-    if (protocol === PROTOCOL_ETHERNET && p.ethertype === ARP) return;
+    const isIp = protocol !== PROTOCOL_ETHERNET;
+    // In the place of its ports a conversation without IP has its EtherType.
+    const port = isIp ? table.port(slot, 1) : 0;
+    if (!isIp && table.port(slot, 1) === ARP) return;
     const pair = this.pairOf(slot, 1);
     if (pair.always_allow) return;
     const state = table.states[slot];
-    const port = table.port(slot, 1);
-    const ip_protocol = protocol === PROTOCOL_ETHERNET ? -1 : protocol;
+    const ip_protocol = isIp ? protocol : -1;
     const verdict = pair.evaluateUnrecognised(ip_protocol, port === 0 ? -1 : port, state !== undefined, p.time_ms);
     if (verdict === 0) return;
     const notes = this.stateOf(slot).notes as FlowNotes;

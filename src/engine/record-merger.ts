@@ -21,7 +21,8 @@ export class RecordMerger {
       for (let i = 0; i < parts.length; i++)
         if (i !== first && next[i] < parts[i].order.length) limit = Math.min(limit, parts[i].order[next[i]]);
       const start = next[first] === 0 ? 0 : ends[next[first] - 1];
-      while (next[first] < order.length && order[next[first]] < limit) next[first]++;
+      do next[first]++;
+      while (next[first] < order.length && order[next[first]] < limit);
       const end = ends[next[first] - 1];
       merged.set(bytes.subarray(start, end), position);
       position += end - start;

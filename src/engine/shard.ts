@@ -4,7 +4,7 @@ import { Decoded, Packet } from '../decode/packet.ts';
 import { Dissection } from '../dissect/dissection.ts';
 import type { Reader } from '../dissect/reader.ts';
 import type { Registry } from '../dissect/registry.ts';
-import { FlowState, RECOGNISED_BY_NAMES } from '../flow/flow-state.ts';
+import { FlowState, RECOGNISED_BY_NAMES, type Stamp } from '../flow/flow-state.ts';
 import {
   DIRTY,
   FIN,
@@ -45,7 +45,7 @@ export interface ShardOptions {
 }
 
 /** Packet time between two reports of all flows' counts. */
-const FLUSH_MS = 10_000;
+const FLUSH_SECONDS = 10;
 const ARP = 0x0806;
 const TCP = 6;
 const UDP = 17;
@@ -67,6 +67,11 @@ export class Shard implements PduSink {
   private readonly ring: PacketRing;
   private readonly registry: Registry;
   private readonly packet_ = new Packet();
+  /** What the PDUs at hand belong to: the packet, and its stamp; of a flow that ends, its last one. */
+  private at_hand: Packet = this.packet_;
+  private stamp: Stamp = this.packet_;
+  private readonly last_packet = new Packet();
+  private readonly last_stamp: Stamp = { frame: 0, seconds: 0, nanoseconds: 0, time_ms: 0 };
   private readonly dissection: Dissection;
   private readonly framer: Framer;
   private readonly tcp: TcpOrder;
@@ -74,6 +79,7 @@ export class Shard implements PduSink {
   private readonly factsConsumer: FactsConsumer | null;
   private readonly consumer: RowConsumer;
   private dirty: number[] = [];
+  private second = -1;
   private period = -1;
   /** The capture is over, with this frame. */
   private finishing = false;
@@ -113,8 +119,7 @@ export class Shard implements PduSink {
     for (let frame = range.first_frame; frame < end; frame++) {
       const decoded = decoder.decode(frame, p);
       // Every shard sees every packet, so all of them say their counts behind the same one.
-      const period = Math.floor(p.time_ms / FLUSH_MS);
-      if (period !== this.period) this.nextPeriod(period, frame);
+      if (p.seconds !== this.second) this.nextSecond(p.seconds, frame);
       if (shards > 1 && shardOf(p, shards) !== shard) continue;
       decoder.count(p, decoded);
       if (decoded === Decoded.ok) this.packet(p);
@@ -223,12 +228,12 @@ export class Shard implements PduSink {
   /** Keeps the sender's MAC address; a new one, and the first, are facts. */
   private senderMac(slot: number, direction: 0 | 1, p: Packet): void {
     const s = p.mac_source;
-    if (s < 0) return;
     const { table } = this;
     const b = p.link_bytes;
     const at = slot * 2 + direction;
-    const high = (b[s] << 8) | b[s + 1];
-    const low = ((b[s + 2] << 24) | (b[s + 3] << 16) | (b[s + 4] << 8) | b[s + 5]) >>> 0;
+    // Raw IP and the like have none: 0.
+    const high = s < 0 ? 0 : (b[s] << 8) | b[s + 1];
+    const low = s < 0 ? 0 : ((b[s + 2] << 24) | (b[s + 3] << 16) | (b[s + 4] << 8) | b[s + 5]) >>> 0;
     const spoken = SPOKEN[direction];
     if ((table.flags[slot] & spoken) !== 0 && table.mac_low[at] === low && table.mac_high[at] === high) return;
     table.flags[slot] |= spoken;
@@ -285,11 +290,11 @@ export class Shard implements PduSink {
   // ── from the framer ──
 
   pdu(state: FlowState, direction: 0 | 1, r: Reader, complete: boolean): void {
-    const { packet_: p, dissection, slot } = this;
+    const { at_hand: p, dissection, slot } = this;
     const { conversation } = state;
     const notes = state.notes as FlowNotes;
     conversation.direction = direction;
-    const stamp = this.tcp.released ?? p;
+    const stamp = this.tcp.released ?? this.stamp;
     conversation.time_ms = stamp.time_ms;
     conversation.frame = stamp.frame;
     conversation.source_port = state.ports[direction];
@@ -305,7 +310,7 @@ export class Shard implements PduSink {
   }
 
   unrecognised(state: FlowState, direction: 0 | 1): void {
-    const { packet_: p, slot, table } = this;
+    const { at_hand: p, slot, table } = this;
     const notes = state.notes as FlowNotes;
     this.policy?.conversation(slot, p);
     if (this.factsConsumer === null || !state.conversation.is_stream || (table.flags[slot] & FROM_START) === 0) return;
@@ -324,7 +329,7 @@ export class Shard implements PduSink {
     state.aside = true;
     if (this.failures.length < 16) {
       const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.failures.push(`${dissector}, frame ${this.packet_.frame}: ${why}`);
+      this.failures.push(`${dissector}, frame ${this.stamp.frame}: ${why}`);
     }
   }
 
@@ -349,18 +354,44 @@ export class Shard implements PduSink {
     const state = table.states[slot];
     const outer = this.slot;
     this.slot = slot;
+    this.lastWords(slot);
     if (state !== undefined) {
       this.tcp.finish(slot, state);
       this.framer.finish(state);
     }
-    if (state === undefined || state.dissector < 0) this.policy?.conversation(slot, this.packet_);
+    if (state === undefined || state.dissector < 0) this.policy?.conversation(slot, this.at_hand);
     this.sayFlow(slot, true, this.finishing ? this.newest + 0.5 : this.packet_.frame - 0.5);
     this.slot = outer;
+    this.at_hand = this.stamp = this.packet_;
   }
 
-  /** A new stretch of packet time begins with `frame`: says the counts of all flows up to it. */
-  private nextPeriod(period: number, frame: number): void {
+  /**
+   * What comes out now belongs to the flow's last packet; its time in full is there as long as the ring remembers it. The frame that
+   * orders it is that of the packet which ended the flow.
+   */
+  private lastWords(slot: number): void {
+    const { table, ring, last_packet: p, last_stamp: stamp } = this;
+    const newest = this.finishing ? this.newest : this.packet_.frame;
+    stamp.frame = table.last_frame[slot];
+    stamp.time_ms = p.time_ms = table.last_ms[slot];
+    const remembered = ring.remembers(stamp.frame, newest);
+    const entry = ring.entry(stamp.frame);
+    stamp.seconds = p.seconds = remembered ? ring.seconds(entry) : Math.floor(p.time_ms / 1000);
+    stamp.nanoseconds = p.nanoseconds = remembered ? ring.nanoseconds(entry) : Math.floor((p.time_ms % 1000) * 1000) * 1000;
+    p.frame = this.finishing ? stamp.frame : newest;
+    const vlans = table.vlansOf(slot);
+    p.vlans.set(vlans);
+    p.vlan_count = vlans.length;
+    this.at_hand = p;
+    this.stamp = stamp;
+  }
+
+  /** Where a new stretch of packet time begins with `frame`: says the counts of all flows up to it. */
+  private nextSecond(second: number, frame: number): void {
     const { table, dirty } = this;
+    this.second = second;
+    const period = Math.floor(second / FLUSH_SECONDS);
+    if (period === this.period) return;
     this.period = period;
     if (dirty.length === 0) return;
     dirty.sort((a, b) => table.id[a] - table.id[b]);
@@ -409,15 +440,7 @@ export class Shard implements PduSink {
   finish(newest: number): void {
     this.finishing = true;
     this.newest = newest;
-    const { table, packet_: p } = this;
-    table.forEach((slot) => {
-      // What comes out now belongs to the flow's last packet; its time in full is there as long as the ring remembers it.
-      const entry = this.ring.entry(table.last_frame[slot]);
-      const remembered = this.ring.remembers(table.last_frame[slot], newest);
-      p.frame = table.last_frame[slot];
-      p.time_ms = table.last_ms[slot];
-      p.seconds = remembered ? this.ring.seconds(entry) : Math.floor(p.time_ms / 1000);
-      p.nanoseconds = remembered ? this.ring.nanoseconds(entry) : Math.floor((p.time_ms % 1000) * 1000) * 1000;
+    this.table.forEach((slot) => {
       this.ended(slot);
     });
     this.findings.flush();

@@ -180,9 +180,15 @@ function append(
   return used + bytes.length;
 }
 
-/** The packets of a capture file, up to `limit`. */
+/** The packets of a capture file, up to `limit`; of one that is no capture none, of a damaged one those before the damage. */
 export async function readPackets(path: string, limit = Number.POSITIVE_INFINITY): Promise<MemoryPacket[]> {
-  const source = await openCaptureFile(path);
+  let source: PacketSource;
+  try {
+    source = await openCaptureFile(path);
+  } catch (error) {
+    if (!(error instanceof CaptureFileError)) throw error;
+    return [];
+  }
   const writer = new BatchWriter(ring());
   const packets: MemoryPacket[] = [];
   try {

@@ -22,12 +22,15 @@ export interface HeldSegment extends Stamp {
 
 /** One direction of TCP beyond its next sequence number, which is a column of the flow table. */
 export class Stream extends StreamBuffer {
-  held: HeldSegment[] = [];
+  /** Sequence by sequence, without overlap. */
+  readonly held: HeldSegment[] = [];
   held_bytes = 0;
   /** Packets of the flow that may still pass before a hole the receiver has acknowledged counts as lost; -1: none is. */
   patience = -1;
   /** Bytes were lost since the other direction last sent some: what it answers may be among them. */
   lost = false;
+  /** Payload was taken in sequence. */
+  begun = false;
 }
 
 /** What a flow needs once it carries payload; the flow table's columns hold the rest. */

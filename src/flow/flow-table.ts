@@ -24,11 +24,18 @@ const IN_USE = 1024;
 export const SPOKEN = [2048, 4096] as const;
 /** Held against the zone policy as a whole, as nothing in it was recognised. */
 export const JUDGED = 8192;
+/** The next sequence number was taken from a packet without payload, by direction. */
+export const GUESSED = [16384, 32768] as const;
 
 /** Conversations without IP, in the place of the IP protocol number. */
 export const PROTOCOL_ETHERNET = 0x100;
 const KEY_WORDS = 10;
 const MAC_MARK = 1;
+/** A SYN that comes again within this time of its first copy is a copy. */
+const LATE_COPY_MS = 1000;
+/** VLAN identifiers that are remembered of a stack (the innermost), as digits of one number. */
+const STACK_VLANS = 4;
+const VLAN_IDS = 4096;
 
 export interface FlowLimits {
   max_flows: number;
@@ -69,6 +76,10 @@ export class FlowTable {
   readonly mac_low: Uint32Array;
   /** The innermost VLAN the end was seen in, 0 none: each end has its own where a router lies between. */
   readonly vlan: Uint16Array;
+  /** The VLAN stack of the first packet, packed: see `vlansOf`. */
+  private readonly stack: Float64Array;
+  /** Sequence number of the opener's SYN, where `FROM_START` is set. */
+  private readonly initial_sequence: Uint32Array;
   readonly states: (FlowState | undefined)[] = [];
 
   /** Of the last `find`: */
@@ -92,6 +103,7 @@ export class FlowTable {
     this.limits = { ...FLOW_LIMITS, ...limits };
     this.isServicePort = isServicePort;
     const capacity = this.limits.max_flows;
+    if (!(capacity >= 1)) throw new RangeError(`max_flows must be at least 1, not ${capacity}`);
     const buckets = 2 ** Math.ceil(Math.log2(capacity));
     this.mask = buckets - 1;
     this.buckets = new Int32Array(buckets);
@@ -110,6 +122,8 @@ export class FlowTable {
     this.mac_high = new Uint16Array(capacity * 2);
     this.mac_low = new Uint32Array(capacity * 2);
     this.vlan = new Uint16Array(capacity * 2);
+    this.stack = new Float64Array(capacity);
+    this.initial_sequence = new Uint32Array(capacity);
   }
 
   get count(): number {
@@ -235,14 +249,21 @@ export class FlowTable {
     // A SYN without ACK that is not a repetition: the ports are used again.
     if ((p.tcp_flags & (SYN | ACK)) === SYN) {
       const known = (flags & SYNCED[direction]) !== 0;
-      const repeated = known && this.next_sequence[slot * 2 + direction] === (p.tcp_sequence + 1) >>> 0;
       const closed = (flags & (RESET | FIN_SEEN[0] | FIN_SEEN[1])) !== 0;
+      const unchanged = known && this.next_sequence[slot * 2 + direction] === (p.tcp_sequence + 1) >>> 0;
+      const repeated = unchanged || (!closed && this.isLateCopy(slot, direction, p));
       if ((closed || (flags & PAYLOAD_SEEN) !== 0 || known) && !repeated) {
         this.counters.reopened++;
         return true;
       }
     }
     return false;
+  }
+
+  /** The SYN that opened the flow, seen again behind its data: mirror ports deliver some packets twice. */
+  private isLateCopy(slot: number, direction: 0 | 1, p: Packet): boolean {
+    if (direction !== 0 || (this.flags[slot] & FROM_START) === 0) return false;
+    return this.initial_sequence[slot] === p.tcp_sequence && Math.abs(p.time_ms - this.first_ms[slot]) <= LATE_COPY_MS;
   }
 
   private open(slot: number, p: Packet, swap: boolean): void {
@@ -273,6 +294,10 @@ export class FlowTable {
     this.mac_high[two] = this.mac_high[two + 1] = 0;
     this.mac_low[two] = this.mac_low[two + 1] = 0;
     this.vlan[two] = this.vlan[two + 1] = p.vlan;
+    let stack = 1;
+    for (let i = Math.max(0, p.vlan_count - STACK_VLANS); i < p.vlan_count; i++) stack = stack * VLAN_IDS + p.vlans[i];
+    this.stack[slot] = stack;
+    this.initial_sequence[slot] = p.tcp_sequence;
     this.states[slot] = undefined;
     this.slot = slot;
     this.direction = senderOpens ? 0 : 1;
@@ -322,6 +347,13 @@ export class FlowTable {
   /** IP protocol number, or PROTOCOL_ETHERNET. */
   protocol(slot: number): number {
     return this.key[slot * KEY_WORDS + 9];
+  }
+
+  /** VLAN identifiers of the flow's first packet, from the outside in; of a deeper stack the innermost four. For rare places. */
+  vlansOf(slot: number): number[] {
+    const vlans: number[] = [];
+    for (let stack = this.stack[slot]; stack >= VLAN_IDS; stack = Math.floor(stack / VLAN_IDS)) vlans.unshift(stack % VLAN_IDS);
+    return vlans;
   }
 
   /** Every flow in use, for the last words at the end. */

@@ -13,14 +13,17 @@ export interface PduSink {
 }
 
 export const FRAMER_LIMITS = {
-  /** Payloads of a flow that are tried against the probes before it is given up. */
+  /** Payloads of a flow that are tried against all probes; then it counts as unrecognised. */
   attempts: 6,
+  /** Payloads that are tried against the probes of its ports, where it has any: a capture may begin inside a long PDU. */
+  port_attempts: 64,
   /** Enough bytes for any probe; fewer are collected first. */
   probe_bytes: 24,
   /** Bytes searched in vain for a PDU before a recognised flow is given up. */
   unsynchronised_bytes: 256 * 1024,
 };
 
+const NO_BYTES = new Uint8Array(new SharedArrayBuffer(0));
 const ABANDONED = -2;
 const UNKNOWN = -1;
 
@@ -34,10 +37,14 @@ export class Framer implements StreamSink {
   private readonly registry: Registry;
   private readonly sink: PduSink;
   private readonly reader = new Reader();
+  /** Bytes collected before a stream's beginning counts as unrecognised. */
+  private readonly probe_bytes: number;
 
   constructor(registry: Registry, sink: PduSink) {
     this.registry = registry;
     this.sink = sink;
+    const headers = registry.dissectors.map(({ framing }) => framing?.headerSize ?? 0);
+    this.probe_bytes = Math.max(FRAMER_LIMITS.probe_bytes, ...headers);
   }
 
   // ── streams ──
@@ -82,6 +89,7 @@ export class Framer implements StreamSink {
     }
     if (left > 0) {
       stream.needs_sync = true;
+      stream.fresh = true;
       stream.gap += left;
     }
   }
@@ -96,16 +104,17 @@ export class Framer implements StreamSink {
     while (stream.length > 0) {
       // The rest of a straddling PDU: copied up to its end, the others stay in place.
       const size = this.sizeAt(state, stream.bytes, 0, stream.length);
+      // While a PDU is looked for, all bytes are joined: every place in them may be its start.
       const wanted = size > stream.length ? size - stream.length : size === 0 ? this.headerRest(state, stream) : 0;
-      const take = Math.min(wanted === 0 ? end - from : wanted, end - from);
+      const take = stream.needs_sync || wanted === 0 ? end - from : Math.min(wanted, end - from);
       stream.append(bytes, from, from + take);
       from += take;
-      const used = this.cutAll(state, direction, stream, stream.bytes, 0, stream.length);
+      const used = this.cutAll(state, direction, stream, stream.bytes, 0, stream.length, stream.fresh);
       stream.drop(used);
       if (from === end || state.aside || state.dissector < 0) return;
       if (used === 0 && take === 0) return;
     }
-    const used = this.cutAll(state, direction, stream, bytes, from, end);
+    const used = this.cutAll(state, direction, stream, bytes, from, end, true);
     if (used < end - from && state.dissector >= 0 && !state.aside) stream.append(bytes, from + used, end);
   }
 
@@ -116,7 +125,8 @@ export class Framer implements StreamSink {
   }
 
   /**
-   * Gives every whole PDU in the bytes; returns how many bytes are done with. What is left begins a PDU that is not whole yet.
+   * Gives every whole PDU in the bytes; returns how many bytes are done with. What is left begins a PDU that is not whole yet, or
+   * may begin one. `trusted`: after a loss, the first byte is as likely a PDU's as a segment's first byte is.
    */
   private cutAll(
     state: FlowState,
@@ -125,21 +135,23 @@ export class Framer implements StreamSink {
     bytes: Uint8Array,
     start: number,
     end: number,
+    trusted: boolean,
   ): number {
     const framing = this.registry.dissectors[state.dissector].framing!;
     let at = start;
-    // Right behind a gap a segment mostly begins a PDU; after an impossible size only a sure sign will do.
-    let trusted = true;
     while (end - at >= framing.headerSize) {
       if (stream.needs_sync) {
         const found = this.synchronise(state, stream, bytes, at, end, trusted);
-        if (found < 0) return end - start;
+        // The rest may be the start of a header.
+        if (found < 0) return end - (framing.headerSize - 1) - start;
         at = found;
       }
       const size = this.sizeAt(state, bytes, at, end);
       if (size === 0 && end - at < framing.maxSize) break;
       if (size < framing.headerSize || size > framing.maxSize) {
         stream.needs_sync = true;
+        stream.fresh = false;
+        // After an impossible size only a sure sign will do.
         trusted = false;
         this.counters.resynchronisations++;
         at++;
@@ -173,16 +185,19 @@ export class Framer implements StreamSink {
       if (match === Match.no || (match === Match.possible && !(trusted && at === start))) continue;
       if (at + size + headerSize <= end) {
         const following = this.sizeAt(state, bytes, at + size, end);
-        if (following < headerSize || following > maxSize) continue;
+        if (following !== 0 && (following < headerSize || following > maxSize)) continue;
       }
       stream.needs_sync = false;
+      stream.fresh = false;
       stream.gap += at - start;
       this.counters.bytes_passed_over += at - start;
       return at;
     }
-    this.counters.bytes_passed_over += end - start;
-    stream.gap += end - start;
-    stream.unsynchronised += end - start;
+    const passed = end - start - (headerSize - 1);
+    this.counters.bytes_passed_over += passed;
+    stream.fresh = false;
+    stream.gap += passed;
+    stream.unsynchronised += passed;
     if (stream.unsynchronised > FRAMER_LIMITS.unsynchronised_bytes) {
       state.dissector = ABANDONED;
       this.counters.abandoned++;
@@ -220,28 +235,30 @@ export class Framer implements StreamSink {
 
   private recogniseStream(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number): void {
     const stream = state.streams[direction];
-    if (stream.length > 0) {
-      stream.append(bytes, start, Math.min(end, start + FRAMER_LIMITS.probe_bytes * 64));
+    const waiting = stream.length;
+    if (waiting > 0) {
+      const copied = Math.min(end, start + this.probe_bytes * 64);
+      stream.append(bytes, start, copied);
       if (this.recognise(state, stream.bytes, 0, stream.length)) {
-        const collected = stream.bytes;
-        const { length } = stream;
-        stream.bytes = new Uint8Array(new SharedArrayBuffer(0));
+        const { bytes: collected, length } = stream;
+        stream.bytes = NO_BYTES;
         stream.length = 0;
         this.recognised(state, direction);
         this.cut(state, direction, stream, collected, 0, length);
-        const copied = Math.min(end, start + FRAMER_LIMITS.probe_bytes * 64);
         if (copied < end) this.data(state, direction, bytes, copied, end);
         return;
       }
     }
     if (this.recognise(state, bytes, start, end)) {
+      this.counters.bytes_passed_over += waiting;
+      stream.gap += waiting;
       stream.drop(stream.length);
       this.recognised(state, direction);
       this.cut(state, direction, stream, bytes, start, end);
       return;
     }
-    if (stream.length === 0) stream.append(bytes, start, Math.min(end, start + FRAMER_LIMITS.probe_bytes));
-    if (stream.length < FRAMER_LIMITS.probe_bytes) return;
+    if (waiting === 0) stream.append(bytes, start, Math.min(end, start + this.probe_bytes));
+    if (stream.length < this.probe_bytes) return;
     stream.drop(stream.length);
     this.notRecognised(state, direction);
   }
@@ -253,10 +270,36 @@ export class Framer implements StreamSink {
       const onSource = this.isPortOf(state, conversation.is_stream, direction === 0 ? 0 : 1);
       if (onDestination !== onSource) conversation.client_direction = onDestination ? direction : ((1 - direction) as 0 | 1);
     }
-    // The other direction may stand in the middle of a PDU.
     const other = state.streams[1 - direction];
-    if (other.length > 0) other.drop(other.length);
-    if (other.gap > 0) other.needs_sync = true;
+    if (other.gap > 0 || !this.inStep(state, other)) {
+      // It may stand in the middle of a PDU.
+      this.counters.bytes_passed_over += other.length;
+      other.gap += other.length;
+      other.drop(other.length);
+      other.needs_sync = true;
+      other.fresh = true;
+    }
+  }
+
+  /**
+   * The bytes that were collected of the other direction before the protocol was known: do they begin with PDUs? Those that are whole
+   * came in earlier packets and are passed over; the last, which is not, is waited for.
+   */
+  private inStep(state: FlowState, stream: StreamBuffer): boolean {
+    const { framing } = this.registry.dissectors[state.dissector];
+    if (stream.length === 0 || framing === undefined) return true;
+    let at = 0;
+    while (stream.length - at >= framing.headerSize) {
+      const size = this.sizeAt(state, stream.bytes, at, stream.length);
+      if (size !== 0 && (size < framing.headerSize || size > framing.maxSize)) return false;
+      if (this.probe(state.dissector, stream.bytes, at, stream.length) === Match.no) return false;
+      if (size === 0 || at + size > stream.length) break;
+      at += size;
+    }
+    this.counters.bytes_passed_over += at;
+    stream.gap += at;
+    stream.drop(at);
+    return true;
   }
 
   /** Is the port at that end (0 the sender of direction 0) one that the recognised dissector names? */
@@ -267,22 +310,37 @@ export class Framer implements StreamSink {
   private notRecognised(state: FlowState, direction: 0 | 1): void {
     state.attempts++;
     state.streams[direction].gap = 1;
-    if (state.attempts < FRAMER_LIMITS.attempts) return;
-    state.dissector = ABANDONED;
+    const { attempts, port_attempts } = FRAMER_LIMITS;
+    if (state.attempts < attempts) return;
+    if (state.attempts >= port_attempts || !this.mayComeYet(state)) state.dissector = ABANDONED;
+    if (state.attempts > attempts) return;
     this.counters.unrecognised_flows++;
     this.sink.unrecognised(state, direction);
   }
 
-  /** Asks the dissectors of the ports, then all of the transport. */
+  /** Is it on a port of ours, and was its beginning not seen? */
+  private mayComeYet({ conversation, ports }: FlowState): boolean {
+    const { is_stream, from_start } = conversation;
+    const { registry } = this;
+    return !from_start && registry.onPort(is_stream, ports[0]).length + registry.onPort(is_stream, ports[1]).length > 0;
+  }
+
+  /** Asks the dissectors of the ports, then, as long as that is worth it, all of the transport. */
   private recognise(state: FlowState, bytes: Uint8Array, start: number, end: number): boolean {
     const { registry } = this;
     const is_tcp = state.conversation.is_stream;
     for (let end_ = 1; end_ >= 0; end_--) {
+      // Of several protocols on a port (Modbus with and without MBAP) a sure sign goes before a possible one, whatever the order.
+      let possible = -1;
       for (const index of registry.onPort(is_tcp, state.ports[end_])) {
-        if (this.fits(index, bytes, start, end, state) && this.probe(index, bytes, start, end) !== Match.no)
-          return this.choose(state, index, RecognisedBy.port);
+        if (!this.fits(index, bytes, start, end, state)) continue;
+        const match = this.probe(index, bytes, start, end);
+        if (match === Match.certain) return this.choose(state, index, RecognisedBy.port);
+        if (match === Match.possible && possible < 0) possible = index;
       }
+      if (possible >= 0) return this.choose(state, possible, RecognisedBy.port);
     }
+    if (state.attempts >= FRAMER_LIMITS.attempts) return false;
     for (const index of registry.onTransport(is_tcp)) {
       if (this.probe(index, bytes, start, end) !== Match.certain) continue;
       if (this.fits(index, bytes, start, end, state) && this.chains(index, bytes, start, end, state))
@@ -373,14 +431,17 @@ export class Framer implements StreamSink {
       this.give(state, direction, bytes, start, end, missing === 0);
   }
 
-  /** The flow ends with a PDU half there: shown as truncated. */
+  /** The flow ends with a PDU half there: shown as truncated. Should it go on all the same (a forged RST), it goes on behind that PDU. */
   finish(state: FlowState): void {
     for (let d = 0 as 0 | 1; ; d = 1) {
       const stream = state.streams[d];
       if (stream.length > 0 && state.dissector >= 0 && !state.aside) {
         const size = this.sizeAt(state, stream.bytes, 0, stream.length);
-        if (size > stream.length) this.give(state, d, stream.bytes, 0, stream.length, false);
-        stream.drop(stream.length);
+        if (size > stream.length) {
+          stream.skip = size - stream.length;
+          this.give(state, d, stream.bytes, 0, stream.length, false);
+          stream.drop(stream.length);
+        }
       }
       if (d === 1) return;
     }

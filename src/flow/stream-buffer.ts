@@ -9,6 +9,8 @@ export class StreamBuffer {
   skip = 0;
   /** The next bytes may not begin a PDU: look for one. */
   needs_sync = false;
+  /** What comes next, or waits, is what came first behind the loss. */
+  fresh = false;
   /** Bytes lost or passed over since the last PDU. */
   gap = 0;
   /** Bytes searched in vain since the last PDU. */

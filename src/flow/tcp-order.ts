@@ -1,6 +1,6 @@
 import type { Packet } from '../decode/packet.ts';
 import type { FlowState, HeldSegment, Stream } from './flow-state.ts';
-import { ACK, FIN, FIN_SEEN, type FlowTable, RESET, RST, SYN, SYNCED } from './flow-table.ts';
+import { ACK, FIN, FIN_SEEN, type FlowTable, GUESSED, RESET, RST, SYN, SYNCED } from './flow-table.ts';
 
 /** Takes the bytes of a stream in order. */
 export interface StreamSink {
@@ -55,9 +55,13 @@ export class TcpOrder {
     const { flags, next_sequence } = this.table;
     const at = slot * 2 + direction;
     const { tcp_flags } = p;
-    if (tcp_flags & SYN) {
+    // Once something was sent, a SYN is a copy or forged: receivers ignore it (RFC 9293 3.10.7.4), and the stream stands where it stood.
+    if (
+      (tcp_flags & SYN) !== 0 &&
+      ((flags[slot] & SYNCED[direction]) === 0 || state === undefined || !state.streams[direction].begun)
+    ) {
       next_sequence[at] = p.tcp_sequence + 1;
-      flags[slot] |= SYNCED[direction];
+      flags[slot] = (flags[slot] & ~GUESSED[direction]) | SYNCED[direction];
     }
     const size = p.payload_end - p.payload + p.payload_missing;
     if (state !== undefined) {
@@ -76,7 +80,7 @@ export class TcpOrder {
       if (state.streams[0].held.length + state.streams[1].held.length > 0) this.judgeAge(slot, p, state);
     } else if (size === 0 && (tcp_flags & (SYN | RST | FIN)) === 0 && (flags[slot] & SYNCED[direction]) === 0) {
       next_sequence[at] = p.tcp_sequence;
-      flags[slot] |= SYNCED[direction];
+      flags[slot] |= SYNCED[direction] | GUESSED[direction];
     }
     if (tcp_flags & FIN) flags[slot] |= FIN_SEEN[direction];
     if (tcp_flags & RST) flags[slot] |= RESET;
@@ -89,17 +93,28 @@ export class TcpOrder {
       flags[slot] |= SYNCED[direction];
       next_sequence[at] = sequence;
     }
-    const ahead = (sequence - next_sequence[at]) | 0;
+    let ahead = (sequence - next_sequence[at]) | 0;
+    const stream = state.streams[direction];
+    // What the capture began with was a keep-alive, one before what its sender will send (RFC 9293 3.8.4): nothing is missing.
+    if (ahead === 1 && (flags[slot] & GUESSED[direction]) !== 0 && !stream.begun) {
+      next_sequence[at] = sequence;
+      ahead = 0;
+    }
+    if (stream.held.length > 0 && this.fills(stream, ahead, sequence, p)) {
+      this.hold(at, direction, sequence, p, state);
+      this.release(at, direction, state);
+      return;
+    }
     if (ahead === 0) {
       this.deliver(at, direction, p.bytes, p.payload, p.payload_end, p.payload_missing, state);
-      const stream = state.streams[direction];
       if (stream.held.length > 0) this.release(at, direction, state);
       return;
     }
     const size = p.payload_end - p.payload + p.payload_missing;
     if (ahead > TCP_LIMITS.window_bytes || ahead < -TCP_LIMITS.window_bytes) {
       this.counters.restarts++;
-      this.forgetHeld(state.streams[direction]);
+      this.giveUpHoles(at, direction, state);
+      stream.lost = true;
       this.sink.gap(state, direction, TCP_LIMITS.window_bytes);
       next_sequence[at] = sequence;
       this.deliver(at, direction, p.bytes, p.payload, p.payload_end, p.payload_missing, state);
@@ -114,11 +129,17 @@ export class TcpOrder {
       const start = p.payload + old;
       if (start <= p.payload_end) this.deliver(at, direction, p.bytes, start, p.payload_end, p.payload_missing, state);
       else this.deliver(at, direction, p.bytes, p.payload_end, p.payload_end, size - old, state);
-      if (state.streams[direction].held.length > 0) this.release(at, direction, state);
+      if (stream.held.length > 0) this.release(at, direction, state);
     } else {
-      this.counters.out_of_order++;
       this.hold(at, direction, sequence, p, state);
     }
+  }
+
+  /** Does the segment come in sequence and reach into those held? Then what they have, being first, is left to them. */
+  private fills(stream: Stream, ahead: number, sequence: number, p: Packet): boolean {
+    const size = p.payload_end - p.payload + p.payload_missing;
+    if (ahead > 0 || ahead + size <= 0 || this.held_bytes + size > TCP_LIMITS.held_bytes_all) return false;
+    return ((sequence + size - stream.held[0].sequence) | 0) > 0;
   }
 
   private deliver(
@@ -132,35 +153,79 @@ export class TcpOrder {
   ): void {
     const { next_sequence } = this.table;
     next_sequence[at] = next_sequence[at] + (end - start) + missing;
+    state.streams[direction].begun = true;
     if (end > start) this.sink.data(state, direction, bytes, start, end);
     if (missing > 0) this.sink.gap(state, direction, missing);
   }
 
-  /** Keeps a copy of a segment that came early, in sequence order. */
+  /** Keeps a copy of a segment that came early, in sequence order: of it what no segment held before has. */
   private hold(at: number, direction: 0 | 1, sequence: number, p: Packet, state: FlowState): void {
     const stream = state.streams[direction];
-    const size = p.payload_end - p.payload;
-    if (this.held_bytes + size > TCP_LIMITS.held_bytes_all) {
+    const { held } = stream;
+    const seen = p.payload_end - p.payload;
+    const size = seen + p.payload_missing;
+    if (this.held_bytes + seen > TCP_LIMITS.held_bytes_all) {
       this.counters.held_dropped++;
+      this.passHole(at, direction, sequence, p, state);
       return;
     }
+    let covered = false;
+    let news = false;
+    for (let i = 0, done = 0; done < size; i++) {
+      // Where the next held segment lies, seen from the start of this one.
+      const start = i < held.length ? (held[i].sequence - sequence) | 0 : size;
+      if (start > done) {
+        held.splice(i, 0, this.copy(stream, sequence, p, done, Math.min(start, size)));
+        done = Math.min(start, size);
+        news = true;
+        continue;
+      }
+      const end = start + held[i].bytes.length + held[i].missing;
+      if (end <= done) continue;
+      covered = true;
+      if (!this.agrees(held[i], start, p, done, Math.min(end, seen))) this.counters.overlap_conflicts++;
+      done = end;
+    }
+    if (!covered) this.counters.out_of_order++;
+    else if (news) this.counters.overlaps++;
+    else this.counters.retransmissions++;
+    if (held.length > TCP_LIMITS.held_segments || stream.held_bytes > TCP_LIMITS.held_bytes)
+      this.giveUpHole(at, direction, state);
+  }
+
+  /** A segment of its own from bytes `from` to `to` of the packet's payload, those that were not captured counted in. */
+  private copy(stream: Stream, sequence: number, p: Packet, from: number, to: number): HeldSegment {
+    const seen = p.payload_end - p.payload;
+    const size = Math.max(0, Math.min(to, seen) - from);
     const bytes = new Uint8Array(new SharedArrayBuffer(size));
-    bytes.set(p.bytes.subarray(p.payload, p.payload_end));
-    const { frame, seconds, nanoseconds, time_ms } = p;
-    const segment: HeldSegment = { sequence, bytes, missing: p.payload_missing, frame, seconds, nanoseconds, time_ms };
-    let i = stream.held.length;
-    while (i > 0 && ((stream.held[i - 1].sequence - sequence) | 0) > 0) i--;
-    const before = stream.held[i - 1];
-    if (before !== undefined && before.sequence === sequence && before.bytes.length >= size) {
-      this.counters.retransmissions++;
-      if (!startsWith(before.bytes, bytes)) this.counters.overlap_conflicts++;
-      return;
-    }
-    stream.held.splice(i, 0, segment);
+    for (let i = 0; i < size; i++) bytes[i] = p.bytes[p.payload + from + i];
     stream.held_bytes += size;
     this.held_bytes += size;
-    if (stream.held.length > TCP_LIMITS.held_segments || stream.held_bytes > TCP_LIMITS.held_bytes)
-      this.giveUpHole(at, direction, state);
+    const { frame, seconds, nanoseconds, time_ms } = p;
+    return { sequence: (sequence + from) >>> 0, bytes, missing: to - from - size, frame, seconds, nanoseconds, time_ms };
+  }
+
+  /** Has the held segment, which starts at `start` of the packet's payload, the same bytes from `from` to `to`? As far as both have them. */
+  private agrees(segment: HeldSegment, start: number, p: Packet, from: number, to: number): boolean {
+    const end = Math.min(to, start + segment.bytes.length);
+    for (let i = from; i < end; i++) if (segment.bytes[i - start] !== p.bytes[p.payload + i]) return false;
+    return true;
+  }
+
+  /** There is no room to hold anything back: what is missing counts as lost at once, so that the stream goes on. */
+  private passHole(at: number, direction: 0 | 1, sequence: number, p: Packet, state: FlowState): void {
+    const { next_sequence } = this.table;
+    const { held } = state.streams[direction];
+    while (held.length > 0 && ((held[0].sequence - sequence) | 0) < 0) this.giveUpHole(at, direction, state);
+    const ahead = (sequence - next_sequence[at]) | 0;
+    if (ahead > 0) {
+      next_sequence[at] = sequence;
+      this.lose(direction, ahead, state);
+    }
+    const old = Math.min(Math.max(0, -ahead), p.payload_end - p.payload + p.payload_missing);
+    const start = Math.min(p.payload + old, p.payload_end);
+    this.deliver(at, direction, p.bytes, start, p.payload_end, p.payload_missing - (old - (start - p.payload)), state);
+    this.release(at, direction, state);
   }
 
   /** Delivers the held segments that have become next. */
@@ -171,6 +236,8 @@ export class TcpOrder {
       const segment = stream.held[0];
       const ahead = (segment.sequence - next_sequence[at]) | 0;
       if (ahead > 0) return;
+      // What was known of a hole does not hold for the next one.
+      stream.patience = -1;
       stream.held.shift();
       stream.held_bytes -= segment.bytes.length;
       this.held_bytes -= segment.bytes.length;
@@ -181,7 +248,7 @@ export class TcpOrder {
         continue;
       }
       if (old > 0) this.counters.overlaps++;
-      const start = old < size ? old : size;
+      const start = Math.min(old, size);
       const missing = old < size ? segment.missing : size + segment.missing - old;
       this.released = segment;
       this.deliver(at, direction, segment.bytes, start, size, missing, state);
@@ -196,13 +263,17 @@ export class TcpOrder {
     stream.patience = -1;
     const size = (stream.held[0].sequence - next_sequence[at]) | 0;
     if (size > 0) {
-      this.counters.gaps++;
-      this.counters.gap_bytes += size;
-      stream.lost = true;
       next_sequence[at] = stream.held[0].sequence;
-      this.sink.gap(state, direction, size);
+      this.lose(direction, size, state);
     }
     this.release(at, direction, state);
+  }
+
+  private lose(direction: 0 | 1, size: number, state: FlowState): void {
+    this.counters.gaps++;
+    this.counters.gap_bytes += size;
+    state.streams[direction].lost = true;
+    this.sink.gap(state, direction, size);
   }
 
   /**
@@ -214,8 +285,10 @@ export class TcpOrder {
     const stream = state.streams[other];
     const at = slot * 2 + other;
     if ((p.tcp_flags & ACK) === 0 || ((p.tcp_acknowledgment - this.table.next_sequence[at]) | 0) <= 0) return;
-    if (answers) this.giveUpHole(at, other, state);
-    else if (stream.patience < 0) stream.patience = TCP_LIMITS.patience_packets;
+    if (answers) {
+      const { next_sequence } = this.table;
+      while (stream.held.length > 0 && ((p.tcp_acknowledgment - next_sequence[at]) | 0) > 0) this.giveUpHole(at, other, state);
+    } else if (stream.patience < 0) stream.patience = TCP_LIMITS.patience_packets;
   }
 
   /** After each packet of a flow with a hole: has it lasted too long? */
@@ -234,20 +307,13 @@ export class TcpOrder {
   /** The flow ends: what is held is delivered, its holes reported. */
   finish(slot: number, state: FlowState): void {
     for (let d = 0 as 0 | 1; ; d = 1) {
-      while (state.streams[d].held.length > 0) this.giveUpHole(slot * 2 + d, d, state);
+      this.giveUpHoles(slot * 2 + d, d, state);
       if (d === 1) return;
     }
   }
 
-  private forgetHeld(stream: Stream): void {
-    this.held_bytes -= stream.held_bytes;
-    stream.held.length = 0;
-    stream.held_bytes = 0;
-    stream.patience = -1;
+  private giveUpHoles(at: number, direction: 0 | 1, state: FlowState): void {
+    const { held } = state.streams[direction];
+    while (held.length > 0) this.giveUpHole(at, direction, state);
   }
-}
-
-function startsWith(whole: Uint8Array, part: Uint8Array): boolean {
-  for (let i = 0; i < part.length; i++) if (whole[i] !== part[i]) return false;
-  return true;
 }

@@ -214,6 +214,18 @@ describe('routers', () => {
     );
   });
 
+  test('an address that is the router’s own in another segment stays with it', () => {
+    const { summary } = run((s) => {
+      s.sees(`${ROUTER}/10.1.0.1`, 'arp', 10)
+        .sees(`${ROUTER}/10.1.0.1`, 'traffic', 20)
+        .says(`${ROUTER}/10.1.0.1`, 'name', 'core', 'snmp', '', 20);
+      for (const ip of behind) s.sees(`${ROUTER}/${ip}`, 'traffic', 20);
+    });
+    expect(summary).toEqual(
+      [`10:${ROUTER}/20:${ROUTER} 10.1.0.1 router`, '- 10.1.0.5 unknown', '- 10.2.0.7 unknown', '- 10.3.0.9 unknown'].sort(),
+    );
+  });
+
   test('a mirror of one leg only: the MAC that requests are sent to is not who answers', () => {
     const { summary, stored } = run((s) => {
       s.sees(`${HMI}/10.0.0.2`)

@@ -661,6 +661,8 @@ export class Inventory {
       device.last_ms = Math.max(device.last_ms, record.last_ms);
     }
     place.device = device;
+    // In another segment it is the router's own.
+    if (device === router) return;
     for (const [key, values] of router.attributes) {
       if (values.every((value) => value.ip !== place.ip)) continue;
       router.attributes.delete(key);

@@ -1,12 +1,20 @@
 // npm start: set up what is not, then replay the captures named (the plant capture of the fixtures where none is) and print what was found.
-import { prepare, root, run } from './prepare.mjs';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { prepare, ROOT } from './prepare.mjs';
+
+/** Options of `replay` that take a value, which is not a capture file. */
+const WITH_VALUE = ['--data', '--zones', '--shards', '--speed', '--format'];
 
 prepare();
 const args = process.argv.slice(2);
-const files = args.some((arg) => !arg.startsWith('-'));
-const plant = ['fixtures/plant.pcap', '--zones', 'fixtures/plant.zones.yaml'];
-const command = ['replay', ...(files ? [] : plant), ...args.filter((arg) => arg !== '--exit')];
-// A relative path means the folder the user stands in.
-run(process.execPath, [`${root}/dist/src/cli/main.js`, ...command], {
-  cwd: files ? (process.env.INIT_CWD ?? process.cwd()) : root,
-});
+const given = (option) => args.some((arg) => arg === option || arg.startsWith(`${option}=`));
+const files = args.some((arg, i) => (arg === '-' || !arg.startsWith('-')) && !WITH_VALUE.includes(args[i - 1]));
+const fixture = (name) => path.join(ROOT, 'fixtures', name);
+const plant = [fixture('plant.pcap'), ...(given('--zones') ? [] : ['--zones', fixture('plant.zones.yaml')])];
+// A relative path means the folder the user stands in; npm has changed to the checkout.
+process.chdir(process.env.INIT_CWD ?? process.cwd());
+const program = path.join(ROOT, 'dist/src/cli/main.js');
+process.argv = [process.execPath, program, 'replay', ...(files || given('--help') || given('-h') ? [] : plant), ...args];
+// In this process, so that Ctrl-C and the exit code are the program's own.
+await import(pathToFileURL(program).href);

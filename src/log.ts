@@ -1,0 +1,62 @@
+import pino from 'pino';
+import { OperatingError } from './errors.ts';
+
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
+const FORMATS = ['text', 'json'];
+
+/**
+ * The sensor's log: what happens beside a command's own answer, such as a dissector that failed on a packet. It goes to standard error:
+ * one line of text a message for people at a terminal, pino's JSON, one object a line, where standard error is a file, a pipe or a
+ * service's journal. OT_SENSOR_LOG_FORMAT (`text`, `json`) overrides that; OT_SENSOR_LOG_LEVEL (`trace` … `fatal`, `silent`; `warn`
+ * where not set) says from which level on. An OperatingError is thrown on import where either is set to something else.
+ *
+ * What a command was asked for is no log and plain text always: errors that end it, warnings about the files it was given, faults of
+ * zone files. No field holds payload, passwords or keys.
+ */
+export const log = pino(
+  {
+    level: setting('OT_SENSOR_LOG_LEVEL', LEVELS) ?? 'warn',
+    base: { name: 'ot-sensor', pid: process.pid },
+    timestamp: pino.stdTimeFunctions.isoTime,
+    formatters: { level: (label) => ({ level: label }) },
+  },
+  (setting('OT_SENSOR_LOG_FORMAT', FORMATS) ?? (process.stderr.isTTY ? 'text' : 'json')) === 'text'
+    ? { write: (line: string) => void process.stderr.write(`${textOf(JSON.parse(line))}\n`) }
+    : pino.destination({ dest: 2, sync: true }),
+);
+
+function setting(name: string, known: readonly string[]): string | undefined {
+  const value = process.env[name];
+  if (value === undefined || value === '') return undefined;
+  if (known.includes(value)) return value;
+  throw new OperatingError('usage', `${name} is "${value}"; it takes ${known.join(', ')}`);
+}
+
+/** `ot-sensor: warn: message (field: value, …)`, without what only a collector of logs needs, on one line whatever the values hold. */
+export function textOf({ level, time: _time, pid: _pid, name: _name, msg, ...fields }: Record<string, unknown>): string {
+  const shown = Object.entries(fields)
+    .filter(([field]) => field !== 'stack')
+    .map(([field, value]) => `${field}: ${typeof value === 'object' ? JSON.stringify(value) : value}`);
+  const text = `ot-sensor: ${level}: ${msg ?? ''}${shown.length > 0 ? ` (${shown.join(', ')})` : ''}`;
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\p{Cs}]/gu, ' ');
+}
+
+/** Failures written to the log in one run; what comes after is counted alone (`dissect.failures`), so that packets cannot fill a disk. */
+const MAX_FAILURES = 100;
+
+/** Logs failures of dissectors, which are defects of ours and never the packet's fault. */
+export class FailureLog {
+  private logged = 0;
+
+  /** Failures as a shard says them: `DISSECTOR, frame N: STACK`. */
+  add(failures: readonly string[]): void {
+    for (const failure of failures) {
+      if (this.logged === MAX_FAILURES) return;
+      this.logged++;
+      const [, dissector, frame, stack] = /^(\S+), frame (\d+): (.*)$/s.exec(failure) ?? [undefined, '', '', failure];
+      const fields = { dissector, frame: Number(frame), error: stack.split('\n', 1)[0], stack };
+      log.warn(fields, 'a dissector failed; please report it');
+      if (this.logged === MAX_FAILURES) log.warn({ limit: MAX_FAILURES }, 'further failures of dissectors are only counted');
+    }
+  }
+}
