@@ -64,6 +64,7 @@ let namespaces = 0;
 /** A namespace with pairs of interfaces: what is sent by `s0` arrives at the mirror port `m0`, and so on. */
 export class MirrorPorts {
   readonly namespace = `ot-live-${process.pid}-${namespaces++}`;
+  private programs = 0;
   readonly directory = fs.mkdtempSync(path.join(os.tmpdir(), 'ot-sensor-live-'));
 
   constructor(pairs = 1) {
@@ -134,7 +135,9 @@ export class MirrorPorts {
    * `await hear()`.
    */
   start(program: string): Program {
-    return new Program(this.namespace, program);
+    const file = path.join(this.directory, `program-${this.programs++}.mjs`);
+    fs.writeFileSync(file, PRELUDE + program);
+    return new Program(this.namespace, file);
   }
 
   close(): void {
@@ -169,8 +172,8 @@ export class Program {
   private ended: string | null = null;
   private rest = '';
 
-  constructor(namespace: string, program: string) {
-    const args = ['netns', 'exec', namespace, process.execPath, '--expose-gc', '--input-type=module', '-e', PRELUDE + program];
+  constructor(namespace: string, file: string) {
+    const args = ['netns', 'exec', namespace, process.execPath, '--expose-gc', file];
     this.child = spawn('ip', args, { stdio: ['pipe', 'pipe', 'pipe'] });
     this.child.stderr.on('data', (bytes: Buffer) => {
       this.stderr += bytes;
