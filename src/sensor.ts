@@ -5,7 +5,7 @@ import { SequenceSource } from './capture/replay.ts';
 import type { PacketSource, SourceWarning } from './capture/source.ts';
 import { Registry } from './dissect/registry.ts';
 import { Collector } from './engine/collector.ts';
-import { type PipelineTotals, runPipeline } from './engine/pipeline.ts';
+import { type BatchSink, Pipeline, type PipelineTotals } from './engine/pipeline.ts';
 import { Inventory } from './inventory/inventory.ts';
 import { FailureLog, log } from './log.ts';
 import { compilePolicy, type PolicyModel } from './policy/index.ts';
@@ -41,9 +41,12 @@ export interface ReplayResult extends PipelineTotals {
  */
 export async function replay(files: readonly string[], options: ReplayOptions): Promise<ReplayResult> {
   const { data, policy, shards, speed, signal, onProgress } = options;
-  const source = await SequenceSource.open(files);
-  const store = await StoreWriter.open(data);
+  const pipeline = new Pipeline({ shards, output: 'facts', protocols: null, policy });
+  let store: StoreWriter | undefined;
   try {
+    const source = await SequenceSource.open(files);
+    store = await StoreWriter.open(data);
+    const { write } = store;
     const capture_id = store.opened.next_capture_id;
     const zones = policy && compilePolicy(policy, new Registry(dissectors));
     // The inventory tells the collector of new devices, the collector feeds the inventory.
@@ -57,7 +60,7 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
     inventory.load(reader.snapshot());
     reader.close();
     inventory.begin(capture_id);
-    collector = new Collector(inventory, capture_id, (changes) => store.write(changes));
+    collector = new Collector(inventory, capture_id, write);
     const { alerts, evidence } = collector;
     const failures = new FailureLog();
     const counters = () => ({
@@ -77,11 +80,7 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
       counters: counters(),
       warnings: source.warnings.map((warning) => `${warning.source}: ${warning.message}`),
     });
-    const pipeline = {
-      shards,
-      output: 'facts' as const,
-      protocols: null,
-      policy,
+    const run = {
       pace: speed === Number.POSITIVE_INFINITY ? undefined : pacer(speed, signal),
       signal,
       onProgress: () => onProgress?.(source),
@@ -89,12 +88,13 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
     log.info({ capture_id, files, data, shards }, 'replay begins');
     let totals: PipelineTotals | null = null;
     try {
-      totals = await runPipeline(source, pipeline, (answers, task, ring) => {
+      const sink: BatchSink = (answers, task, ring) => {
         for (const answer of answers) failures.add(answer.failures);
         return collector.batch(answers, task, ring);
-      });
+      };
+      totals = await pipeline.run(source, sink, run);
     } finally {
-      await store.write({ ...emptyChangeSet(), captures: [capture(totals)] });
+      await write({ ...emptyChangeSet(), captures: [capture(totals)] });
     }
     log.info({ capture_id, packets: totals.packets, duration_ms: totals.duration_ms }, 'replay ends');
     return {
@@ -106,7 +106,8 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
       devices: inventory.device_count,
     };
   } finally {
-    await store.close();
+    await pipeline.close();
+    await store?.close();
   }
 }
 

@@ -31,7 +31,11 @@ test('a request asks for an address, a reply answers (RFC 826)', () => {
 
 test('addresses of other kinds are kept as bytes of the sizes the packet states', () => {
   const [row] = bench().request('0006 0800 02 04 0001 aabb 0a000001 0000 0a000002').rows;
-  expect(row.fields).toMatchObject({ hardware_size: 2, sender_address_bytes: 'aabb0a000001', target_address_bytes: '00000a000002' });
+  expect(row.fields).toMatchObject({
+    hardware_size: 2,
+    sender_address_bytes: 'aabb0a000001',
+    target_address_bytes: '00000a000002',
+  });
   expect(row.fields).not.toHaveProperty('sender_protocol_address');
 });
 

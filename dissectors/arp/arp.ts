@@ -1,15 +1,4 @@
-import {
-  bytes,
-  defineDissector,
-  ethertype,
-  ipv4,
-  Match,
-  mac,
-  Operation,
-  record,
-  u8,
-  u16,
-} from '../../src/dissect/index.ts';
+import { bytes, defineDissector, ethertype, ipv4, Match, mac, Operation, record, u8, u16 } from '../../src/dissect/index.ts';
 
 const ETHERNET = 1;
 const IPV4 = 0x0800;

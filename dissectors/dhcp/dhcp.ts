@@ -481,9 +481,11 @@ function identify(pdu: DhcpRow, isCut: boolean, conversation: Talk): void {
   if (pdu.giaddr !== 0) return;
   const type = pdu.has('message_type') ? pdu.message_type : 0;
   if (pdu.op === BOOTREPLY) {
-    // Unicast where the client can take it (RFC 2131, 4.1); what is broadcast has no one receiver.
     const isLease = type === ACK || (type === 0 && !isCut);
-    if (!isLease || pdu.yiaddr === 0 || (pdu.broadcast && pdu.ciaddr === 0)) return;
+    if (!isLease || pdu.yiaddr === 0) return;
+    if (pdu.has('chaddr')) conversation.bind(pdu.bytes, pdu.chaddr, pdu.yiaddr);
+    // Unicast where the client can take it (RFC 2131, 4.1); what is broadcast has no one receiver.
+    if (pdu.broadcast && pdu.ciaddr === 0) return;
     conversation.identify('receiver', 'ip', ipv4Text(pdu.yiaddr), 'dhcp.yiaddr');
     identifyName(pdu, 'receiver', conversation);
     return;

@@ -106,7 +106,7 @@ describe('data link layer (clause 9)', () => {
     const conversation = new Conversation<State, Anomaly>();
     conversation.state = dnp3.newState();
     const named: string[] = [];
-    conversation.host = { payload: () => false, identify: () => {}, anomaly: (_, name) => named.push(name) };
+    conversation.host = { payload: () => false, identify: () => {}, bind: () => {}, anomaly: (_, name) => named.push(name) };
     dnp3.dissect(new Reader(bytes, 10), (type) => type.newRow() as never, conversation);
     expect(named).toEqual(['not_a_frame']);
   });

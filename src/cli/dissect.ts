@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import { SequenceSource } from '../capture/replay.ts';
-import { runPipeline } from '../engine/pipeline.ts';
+import { Pipeline } from '../engine/pipeline.ts';
 import { RecordMerger } from '../engine/record-merger.ts';
 import { FailureLog } from '../log.ts';
 import { checkProtocols, integer, names } from './arguments.ts';
@@ -32,22 +32,26 @@ Examples:
 
 async function dissect(files: string[], { protocol, shards }: DissectOptions): Promise<void> {
   await checkProtocols(protocol ?? []);
-  const source = await SequenceSource.open(files);
+  const pipeline = new Pipeline({ shards, output: 'records', protocols: protocol ?? null, policy: null });
   const output = new Output(process.stdout);
   const merger = new RecordMerger();
   const failures = new FailureLog();
-  const progress = new Progress(source);
+  let progress: Progress | undefined;
   try {
-    await runPipeline(
+    const source = await SequenceSource.open(files);
+    progress = new Progress(source);
+    await pipeline.run(
       source,
-      { shards, output: 'records', protocols: protocol ?? null, policy: null, onProgress: () => progress.update() },
       async (answers) => {
         for (const answer of answers) failures.add(answer.failures);
         await output.write(merger.merge(answers.map((answer) => answer.records!)));
       },
+      { onProgress: () => progress?.update() },
     );
-  } finally {
     progress.stop();
+    for (const { source: name, message } of source.warnings) process.stderr.write(`ot-sensor: ${name}: ${message}\n`);
+  } finally {
+    progress?.stop();
+    await pipeline.close();
   }
-  for (const { source: name, message } of source.warnings) process.stderr.write(`ot-sensor: ${name}: ${message}\n`);
 }

@@ -19,12 +19,15 @@ export function readZoneFile(path: string): PolicyFile {
   return readPolicy(text, registry);
 }
 
-/** A zone file that is to be used: any fault refuses it, with its place. Warnings go to standard error. */
+/** A zone file that is to be used: any fault refuses it, with its place. Warnings are `zones check`'s to tell; that there are some is said. */
 export function loadPolicy(path: string): PolicyModel {
   const { model, faults } = readZoneFile(path);
   const lines = (list: readonly Fault[]) => list.map((fault) => printable(`${path}:${faultText(fault)}`)).join('\n');
   if (model === null) throw new OperatingError('zone_file', `the zone file has faults; nothing was done\n${lines(faults)}`);
   const warnings = checkPolicy(model, registry);
-  if (warnings.length > 0) process.stderr.write(`${lines(warnings)}\n`);
+  if (warnings.length > 0) {
+    const some = warnings.length === 1 ? 'a warning' : `${warnings.length} warnings`;
+    process.stderr.write(`ot-sensor: ${path} is used, with ${some}: ot-sensor zones check ${path}\n`);
+  }
   return model;
 }

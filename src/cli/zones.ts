@@ -2,7 +2,8 @@ import type { Command } from 'commander';
 import { SequenceSource } from '../capture/replay.ts';
 import { describe } from '../detect/catalogue.ts';
 import { ipText, macText } from '../engine/envelope.ts';
-import { runPipeline } from '../engine/pipeline.ts';
+import { factOrder } from '../engine/fact-log.ts';
+import { Pipeline } from '../engine/pipeline.ts';
 import { FailureLog } from '../log.ts';
 import { checkPolicy } from '../policy/index.ts';
 import { ot_sensor } from '../proto/facts.js';
@@ -58,25 +59,28 @@ async function check(file: string, { format }: { format: Format }): Promise<void
 
 async function test(file: string, captures: string[], { shards, format }: { shards: number; format: Format }): Promise<void> {
   const policy = loadPolicy(file);
-  const source = await SequenceSource.open(captures);
-  const progress = new Progress(source);
+  const pipeline = new Pipeline({ shards, output: 'facts', protocols: null, policy });
+  let progress: Progress | undefined;
   const failures = new FailureLog();
   const found = new Map<string, Record<string, string | number>>();
   try {
-    await runPipeline(
+    const source = await SequenceSource.open(captures);
+    progress = new Progress(source);
+    await pipeline.run(
       source,
-      { shards, output: 'facts', protocols: null, policy, onProgress: () => progress.update() },
       (answers) => {
         for (const answer of answers) failures.add(answer.failures);
         const facts = answers.flatMap(({ facts }) => ot_sensor.BatchFacts.decode(facts!).facts);
-        facts.sort((a, b) => a.frame! - b.frame!);
-        for (const fact of facts) take(fact, found);
+        for (const fact of facts.sort(factOrder)) take(fact, found);
       },
+      { onProgress: () => progress?.update() },
     );
-  } finally {
     progress.stop();
+    for (const { source: name, message } of source.warnings) process.stderr.write(`ot-sensor: ${name}: ${message}\n`);
+  } finally {
+    progress?.stop();
+    await pipeline.close();
   }
-  for (const { source: name, message } of source.warnings) process.stderr.write(`ot-sensor: ${name}: ${message}\n`);
   if (found.size > 0) process.exitCode = EXIT_FINDINGS;
   else if (format === 'table') return void process.stdout.write('nothing would be raised\n');
   await printRows([...found.values()], format);

@@ -1,5 +1,5 @@
 import { ROLE_NAMES, Role, type RoleCode } from './operation.ts';
-import type { Reader } from './reader.ts';
+import { type Reader, type Span, spanLength, spanStart } from './reader.ts';
 import type { Row } from './row.ts';
 
 /** What a dissector can say about a device; a closed list. */
@@ -22,17 +22,26 @@ export interface Identity {
   field: string;
 }
 
+/** A PDU's word that a MAC address and an IP address belong together (DHCP's acknowledgement), whoever sent it. */
+export interface AddressBinding {
+  /** 6 bytes. */
+  mac: Uint8Array;
+  ipv4: number;
+}
+
 /** What carries out a dissector's requests: the dissection that runs it. */
 export interface ConversationHost {
   payload(r: Reader): boolean;
   anomaly(row: Row, name: string): void;
   identify(identity: Identity): void;
+  bind(binding: AddressBinding): void;
 }
 
 const NO_HOST: ConversationHost = {
   payload: () => false,
   anomaly: () => {},
   identify: () => {},
+  bind: () => {},
 };
 
 /**
@@ -95,5 +104,11 @@ export class Conversation<State = any, Anomaly extends string = string> {
   /** States what the PDU tells about a device. Repeats cost little: only changes are passed on. */
   identify(side: Side, attribute: Attribute, value: string, field: string, part = ''): void {
     if (value !== '') this.host.identify({ side, part, attribute, value, field });
+  }
+
+  /** States that the device with this MAC address (a span of 6 bytes) has been given this IPv4 address. */
+  bind(bytes: Uint8Array, mac: Span, ipv4: number): void {
+    const start = spanStart(mac);
+    if (spanLength(mac) === 6 && ipv4 !== 0) this.host.bind({ mac: bytes.slice(start, start + 6), ipv4 });
   }
 }

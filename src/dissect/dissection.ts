@@ -1,4 +1,4 @@
-import type { Conversation, ConversationHost, Identity } from './conversation.ts';
+import type { AddressBinding, Conversation, ConversationHost, Identity } from './conversation.ts';
 import { Match } from './dissector.ts';
 import { Status } from './operation.ts';
 import type { Reader } from './reader.ts';
@@ -31,6 +31,7 @@ export class Dissection implements ConversationHost {
   count = 0;
   /** With the index of the dissector that said it. */
   readonly identities: (Identity & { dissector: number })[] = [];
+  readonly bindings: AddressBinding[] = [];
   readonly counters: DissectionCounters = { pdus: 0, rows_dropped: 0, failures: 0 };
   /** The last error a dissector threw, and which; for the log and the quarantine. */
   failed: { dissector: string; error: unknown } | null = null;
@@ -68,6 +69,7 @@ export class Dissection implements ConversationHost {
     this.used_count = 0;
     this.count = 0;
     if (this.identities.length > 0) this.identities.length = 0;
+    if (this.bindings.length > 0) this.bindings.length = 0;
     this.failed = null;
     this.unrecognised = -1;
     this.depth = 0;
@@ -189,5 +191,9 @@ export class Dissection implements ConversationHost {
 
   identify(identity: Identity): void {
     this.identities.push({ ...identity, dissector: this.current });
+  }
+
+  bind(binding: AddressBinding): void {
+    this.bindings.push(binding);
   }
 }

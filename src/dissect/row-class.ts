@@ -45,12 +45,12 @@ export function makeRowClass(type: RecordType): new (type: RecordType) => Row {
     const mask = `p${index >> 5}`;
     const bit = `${1 << (index & 31)}`;
     const key = `key_${index}`;
-    constants[key] = JsonWriter.constant(`"${name}":`);
+    constants[key] = JsonWriter.constant(`,"${name}":`);
     writes.push(`if (this.${mask} & ${bit}) { out.constant(${key});`);
     if (field.list) {
       lists.push(`this.list_${index}.count = 0; this.list_${index}.dropped = 0;`);
       accessors.push(`get ${name}() { this.${mask} |= ${bit}; return this.list_${index}; }`);
-      writes.push(`out.numbers(this.list_${index}.values, this.list_${index}.count); out.byte(44); }`);
+      writes.push(`out.numbers(this.list_${index}.values, this.list_${index}.count); }`);
       return;
     }
     switch (field.kind) {
@@ -85,12 +85,11 @@ export function makeRowClass(type: RecordType): new (type: RecordType) => Row {
             writes.push(`out.number(this.v[${index}]);`);
         }
     }
-    writes.push('out.byte(44);');
     if (field.names) {
       constants[`names_${index}`] = new Map(
         Object.entries(field.names).map(([value, text]) => [
           Number(value),
-          JsonWriter.constant(`"${name}_name":${JSON.stringify(text)},`),
+          JsonWriter.constant(`,"${name}_name":${JSON.stringify(text)}`),
         ]),
       );
       writes.push(`const n = names_${index}.get(this.v[${index}]); if (n !== undefined) out.constant(n);`);
@@ -111,7 +110,14 @@ export function makeRowClass(type: RecordType): new (type: RecordType) => Row {
       }
       ${accessors.join('\n')}
       clearLists() { ${lists.join('\n')} }
-      writeFields(out) { out.byte(123); ${writes.join('\n')} out.closeObject(); }
+      writeFields(out) {
+        const start = out.position;
+        ${writes.join('\n')}
+        // Every member begins with a comma: the first one becomes the brace.
+        if (out.position === start) out.byte(123);
+        else out.bytes[start] = 123;
+        out.byte(125);
+      }
     };`;
   const scope = {
     Row,

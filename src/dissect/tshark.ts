@@ -165,7 +165,8 @@ function equalValues(a: string, b: string): boolean {
   return Math.abs(x - y) <= 1e-5 * Math.max(Math.abs(x), Math.abs(y));
 }
 
-const same = (a: readonly string[], b: readonly string[]) => a.length === b.length && a.every((value, i) => equalValues(value, b[i]));
+const same = (a: readonly string[], b: readonly string[]) =>
+  a.length === b.length && a.every((value, i) => equalValues(value, b[i]));
 
 /** Length of the longest common subsequence, in bounds that any frame keeps to. */
 function common(a: readonly string[], b: readonly string[]): number {
@@ -173,7 +174,8 @@ function common(a: readonly string[], b: readonly string[]): number {
   let previous = new Uint16Array(b.length + 1);
   for (const value of a) {
     const current = new Uint16Array(b.length + 1);
-    for (let j = 0; j < b.length; j++) current[j + 1] = equalValues(value, b[j]) ? previous[j] + 1 : Math.max(previous[j + 1], current[j]);
+    for (let j = 0; j < b.length; j++)
+      current[j + 1] = equalValues(value, b[j]) ? previous[j] + 1 : Math.max(previous[j + 1], current[j]);
     previous = current;
   }
   return previous[b.length];

@@ -1,5 +1,5 @@
 import type { Packet } from '../decode/packet.ts';
-import { ipv6Text, JsonWriter } from '../dissect/json.ts';
+import { ipv6Text, type JsonConstant, JsonWriter } from '../dissect/json.ts';
 import { OPERATION_NAMES, ROLE_NAMES, STATUS_NAMES } from '../dissect/operation.ts';
 import type { RecordType } from '../dissect/record.ts';
 import type { Registry } from '../dissect/registry.ts';
@@ -11,9 +11,6 @@ import type { FlowNotes } from './flow-notes.ts';
 
 const c = JsonWriter.constant;
 const FRAME = c('{"frame":');
-const ZULU = c('Z"');
-const TIMESTAMP = c(',"timestamp":"');
-const PDU_INDEX = c(',"pdu_index":');
 const ANOMALIES = c(',"anomalies":[');
 const OPERATION = OPERATION_NAMES.map((name) => `,"operation":"${name}"`);
 const ROLE = ROLE_NAMES.map((name) => `,"role":"${name}"`);
@@ -32,9 +29,9 @@ export class EnvelopeWriter {
   private readonly registry: Registry;
   private readonly table: FlowTable;
   /** By dissector: one record type may serve several. */
-  private readonly names: Map<RecordType, Uint8Array>[];
+  private readonly names: Map<RecordType, JsonConstant>[];
   private second = -1;
-  private secondText: Uint8Array = c('');
+  private secondText: JsonConstant = c('');
 
   constructor(registry: Registry, table: FlowTable, out = new JsonWriter(new Uint8Array(1 << 20))) {
     this.registry = registry;
@@ -48,11 +45,9 @@ export class EnvelopeWriter {
     const { direction } = state.conversation;
     out.constant(FRAME);
     out.number(stamp.frame);
-    out.constant(TIMESTAMP);
     if (stamp.seconds !== this.second) this.setSecond(stamp.seconds);
     out.constant(this.secondText);
     out.padded(stamp.nanoseconds, 9);
-    out.constant(ZULU);
     const vlans = vlanKey(p);
     if (notes.envelope_vlans !== vlans) {
       notes.envelope[0] = notes.envelope[1] = null;
@@ -60,7 +55,6 @@ export class EnvelopeWriter {
     }
     out.constant(notes.envelope[direction] ?? this.makeEnds(slot, direction, notes, p));
     out.constant(this.names[row.dissector].get(row.type) ?? this.makeNames(row));
-    out.constant(PDU_INDEX);
     out.unsigned(notes.pdu_index);
     out.constant(STATUS[row.status]);
     if (row.anomalies !== 0) this.anomalies(row);
@@ -87,17 +81,17 @@ export class EnvelopeWriter {
 
   private setSecond(seconds: number): void {
     this.second = seconds;
-    this.secondText = c(`${new Date(seconds * 1000).toISOString().replace(/\.\d+Z$/, '')}.`);
+    this.secondText = c(`,"timestamp":"${new Date(seconds * 1000).toISOString().replace(/\.\d+Z$/, '')}.`);
   }
 
-  private makeNames(row: Row): Uint8Array {
-    const text = c(`,"app_proto":"${this.registry.dissectors[row.dissector].name}","record":"${row.type.name}"`);
+  private makeNames(row: Row): JsonConstant {
+    const text = c(`,"app_proto":"${this.registry.dissectors[row.dissector].name}","record":"${row.type.name}","pdu_index":`);
     this.names[row.dissector].set(row.type, text);
     return text;
   }
 
   /** src_mac … proto: the same for all PDUs of a direction. */
-  private makeEnds(slot: number, direction: 0 | 1, notes: FlowNotes, p: Packet): Uint8Array {
+  private makeEnds(slot: number, direction: 0 | 1, notes: FlowNotes, p: Packet): JsonConstant {
     const { table } = this;
     const protocol = table.protocol(slot);
     const other = (1 - direction) as 0 | 1;
@@ -114,7 +108,7 @@ export class EnvelopeWriter {
       if (ports) ends.dest_port = table.port(slot, other);
     }
     ends.proto = protocolName(protocol);
-    const text = c(`,${JSON.stringify(ends).slice(1, -1)}`);
+    const text = c(`Z",${JSON.stringify(ends).slice(1, -1)}`);
     notes.envelope[direction] = text;
     return text;
   }

@@ -45,6 +45,7 @@ export class FactsConsumer implements RowConsumer {
     }
     this.policy?.rows(slot, state, notes, p, dissection);
     if (dissection.identities.length > 0) this.identities(slot, state, notes, p, dissection);
+    if (dissection.bindings.length > 0) this.bindings(p, dissection);
   }
 
   private activity(slot: number, state: FlowState, notes: FlowNotes, p: Packet, row: Row, role: RoleCode): void {
@@ -156,12 +157,21 @@ export class FactsConsumer implements RowConsumer {
     });
   }
 
+  private bindings(p: Packet, dissection: Dissection): void {
+    for (const { mac, ipv4 } of dissection.bindings) {
+      const ip = Uint8Array.of(ipv4 >>> 24, (ipv4 >>> 16) & 255, (ipv4 >>> 8) & 255, ipv4 & 255);
+      const binding = { endpoint: { mac, ip, port: 0 }, vlan: vlanList(p), how: 'dhcp' };
+      this.facts.add({ frame: p.frame, time_ms: p.time_ms, binding });
+    }
+  }
+
   private identities(slot: number, state: FlowState, notes: FlowNotes, p: Packet, dissection: Dissection): void {
     notes.identities ??= new Map();
     for (const { side, part, attribute, value, field, dissector } of dissection.identities) {
       const { direction } = state.conversation;
       const end = (side === 'sender' ? direction : 1 - direction) as 0 | 1;
-      const key = `${end} ${part} ${attribute}`;
+      // All clients of a broadcast share a flow.
+      const key = `${this.table.mac_low[slot * 2 + end]} ${end} ${part} ${attribute}`;
       if (notes.identities.get(key) === value) continue;
       if (notes.identities.size >= NOTES_LIMITS.identities && !notes.identities.has(key)) {
         this.counters.identities_dropped++;

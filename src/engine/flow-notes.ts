@@ -1,3 +1,4 @@
+import type { JsonConstant } from '../dissect/json.ts';
 import type { OperationCode } from '../dissect/operation.ts';
 import type { PairPolicy } from '../policy/match.ts';
 
@@ -44,7 +45,7 @@ export class FlowNotes {
   pdu_frame = 0;
   pdu_index = 0;
   /** Direction-wise: the envelope's constant part, and the VLAN stack it was made for. */
-  readonly envelope: [Uint8Array | null, Uint8Array | null] = [null, null];
+  readonly envelope: [JsonConstant | null, JsonConstant | null] = [null, null];
   envelope_vlans = -1;
   /** Last IPv4 address each direction's sender named as its own in ARP. */
   readonly arp_owner: [number, number] = [0, 0];

@@ -4,8 +4,7 @@ import { ShardPool } from './pool.ts';
 import type { ShardOptions } from './shard.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
 
-export interface PipelineOptions extends Omit<ShardOptions, 'shard' | 'shards'> {
-  shards: number;
+export interface RunOptions {
   /** Packet time between two reports of the counters, which are also when everything found is stored. */
   flush_ms?: number;
   /** Holds packets back until they are due, for replay at the speed of the capture: undefined where the time has come. */
@@ -29,14 +28,39 @@ export interface PipelineTotals {
 }
 
 /**
- * Source → batches → shards → sink. Reads ahead of the shards by a few batches, never without bound. What was read before the source
- * failed, or `signal` was given, has gone through the sink when this throws or resolves.
+ * Source → batches → shards → sink. Made first, since its threads start while everything else is opened; `run` once, `close` always.
  */
-export async function runPipeline(source: PacketSource, options: PipelineOptions, sink: BatchSink): Promise<PipelineTotals> {
-  const { shards, flush_ms = 10_000, pace, signal, onProgress, ...shardOptions } = options;
-  const ring = new PacketRing();
+export class Pipeline {
+  private readonly ring = new PacketRing();
+  private readonly pool: ShardPool;
+
+  constructor(options: Omit<ShardOptions, 'shard' | 'shards'> & { shards: number }) {
+    const { shards, ...shardOptions } = options;
+    this.pool = new ShardPool(shards, this.ring.buffers, shardOptions);
+  }
+
+  /**
+   * Reads ahead of the shards by a few batches, never without bound. What was read before the source failed, or `signal` was given,
+   * has gone through the sink when this throws or resolves.
+   */
+  run(source: PacketSource, sink: BatchSink, options: RunOptions = {}): Promise<PipelineTotals> {
+    return run(this.ring, this.pool, source, sink, options);
+  }
+
+  async close(): Promise<void> {
+    await this.pool.close();
+  }
+}
+
+async function run(
+  ring: PacketRing,
+  pool: ShardPool,
+  source: PacketSource,
+  sink: BatchSink,
+  options: RunOptions,
+): Promise<PipelineTotals> {
+  const { flush_ms = 10_000, pace, signal, onProgress } = options;
   const writer = new BatchWriter(ring);
-  const pool = new ShardPool(shards, ring.buffers, shardOptions);
   const underWay: Promise<void>[] = [];
   let done: Promise<void> = Promise.resolve();
   let packets = 0;
@@ -106,6 +130,5 @@ export async function runPipeline(source: PacketSource, options: PipelineOptions
     return { packets, first_ms, last_ms, duration_ms: performance.now() - started };
   } finally {
     source.close();
-    await pool.close();
   }
 }

@@ -45,7 +45,7 @@ export interface ShardOptions {
 }
 
 /** Packet time between two reports of all flows' counts. */
-const FLUSH_SECONDS = 10;
+const FLUSH_SECONDS = 60;
 const ARP = 0x0806;
 const TCP = 6;
 const UDP = 17;
@@ -410,6 +410,11 @@ export class Shard implements PduSink {
     const at = slot * 2;
     if (table.packets[at] + table.packets[at + 1] === 0 && !ended) return;
     const dissector = state === undefined ? -1 : innermost(state);
+    // Activities first: with its last update the flow is over.
+    if (state !== undefined) {
+      for (const entry of (state.notes as FlowNotes).activities)
+        if (entry.count > 0) factsConsumer.sayActivity(slot, entry, order);
+    }
     this.facts.add({
       frame: order,
       time_ms: table.last_ms[slot],
@@ -430,10 +435,6 @@ export class Shard implements PduSink {
     });
     table.packets[at] = table.packets[at + 1] = 0;
     table.bytes[at] = table.bytes[at + 1] = 0;
-    if (state !== undefined) {
-      for (const entry of (state.notes as FlowNotes).activities)
-        if (entry.count > 0) factsConsumer.sayActivity(slot, entry, order);
-    }
   }
 
   /** The capture is over, `newest` was its last frame: the last words of every flow. */

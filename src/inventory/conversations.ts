@@ -191,6 +191,7 @@ export class Conversations {
     }
     if (connection === flow.connection && connection !== undefined) {
       connection.opener_certain ||= flow.opener_certain;
+      connection.recognised_by ||= flow.recognised_by;
       if (flow.client >= 0) connection.client = flow.client;
       return;
     }
@@ -252,7 +253,7 @@ export class Conversations {
     this.#dirty_connections.add(connection);
   }
 
-  /** A row that no flow is left in: its activities go along, and where nothing of it was stored it makes room. */
+  /** A row that no flow is left in: its activities go along, and it makes room. */
   #leave(connection: Connection, to: Connection): void {
     for (const activity of connection.activities.splice(0)) {
       const { app_proto, operation, from_opener, role, target, unit } = activity;
@@ -264,9 +265,9 @@ export class Conversations {
       if (!this.#activities.has(key)) this.#activities.set(key, activity);
       this.#dirty_activities.add(activity);
     }
-    if (connection.stored) return;
     this.#connections.delete(connection.key);
-    this.#dirty_connections.delete(connection);
+    // Whether it was stored depends on when rows are: the next of its kind is a new row either way. A stored one is emptied and goes.
+    if (!connection.stored) this.#dirty_connections.delete(connection);
     const ports = (this.#ports_of_pair.get(connection.pair) ?? 1) - 1;
     if (ports > 0) this.#ports_of_pair.set(connection.pair, ports);
     else this.#ports_of_pair.delete(connection.pair);

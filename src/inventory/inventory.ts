@@ -276,7 +276,11 @@ export class Inventory {
     const device = deviceOf(end);
     if (!device) return;
     if (end.face) {
-      if (last_ms > end.face.last_ms) end.face.last_ms = last_ms;
+      if (last_ms > end.face.last_ms) {
+        end.face.last_ms = last_ms;
+        // Behind a router the interface is another device's than the address: what is stored must not depend on who else changes.
+        if (end.face.device) this.#touch(end.face.device);
+      }
       const claim = end.face.claims.get(end.ip);
       if (claim && last_ms > claim.last_ms) claim.last_ms = last_ms;
     }
@@ -347,7 +351,10 @@ export class Inventory {
     const key = `${segment}|${mac}`;
     let face = this.#faces.get(key);
     if (face) {
-      if (at.time_ms > face.last_ms) face.last_ms = at.time_ms;
+      if (at.time_ms > face.last_ms) {
+        face.last_ms = at.time_ms;
+        if (face.device) this.#touch(face.device);
+      }
       return face;
     }
     const redundancy = redundancyGroup(mac);

@@ -32,12 +32,12 @@ export class StoreWriter {
   }
 
   /** Hands a change set over. Resolves when there is room for the next; an earlier one's failure is thrown here or by `close`. */
-  async write(changes: ChangeSet): Promise<void> {
+  readonly write = async (changes: ChangeSet): Promise<void> => {
     const written = this.pool.run({ do: 'write', changes }).then((answer) => void checked(answer));
     written.catch(() => {});
     this.underWay.push(written);
     if (this.underWay.length >= MAX_UNDER_WAY) await this.underWay.shift();
-  }
+  };
 
   /** Everything handed over is stored when this resolves. */
   async close(): Promise<void> {
