@@ -149,18 +149,18 @@ export class MirrorPorts {
 const PRELUDE = `
   const root = ${JSON.stringify(pathToFileURL(path.join(ROOT, 'dist/')).href)};
   const say = (value) => process.stdout.write(JSON.stringify(value) + '\\n');
-  const lines = [], waiting = [];
+  const heard = [], waiting = [];
   let rest = '';
   process.stdin.on('data', (bytes) => {
     rest += bytes;
     for (let end; (end = rest.indexOf('\\n')) >= 0; rest = rest.slice(end + 1)) {
       const line = JSON.parse(rest.slice(0, end));
       if (waiting.length > 0) waiting.shift()(line);
-      else lines.push(line);
+      else heard.push(line);
     }
   });
   process.stdin.on('end', () => process.exit());
-  const hear = () => (lines.length > 0 ? Promise.resolve(lines.shift()) : new Promise((resolve) => waiting.push(resolve)));
+  const hear = () => (heard.length > 0 ? Promise.resolve(heard.shift()) : new Promise((resolve) => waiting.push(resolve)));
 `;
 
 /** A program that runs in the namespace. */

@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { MirrorPorts, numberedFrame, type Program, whyNoLiveCapture } from '../../native-bindings/pcap/testing.ts';
 import type { InterfaceReport } from './live.ts';
@@ -330,6 +331,55 @@ describe.skipIf(skipped)('live capture', () => {
     }
     done = true;
     await sending;
+  });
+
+  test('goes through the pipeline like a replay of the same packets', async () => {
+    const capture = fileURLToPath(new URL('../../fixtures/plant.pcap', import.meta.url));
+    program = ports.start(`
+      const { LiveSource } = await import(root + 'src/capture/live.js');
+      const { openCaptureFile } = await import(root + 'src/capture/file-source.js');
+      const { Pipeline } = await import(root + 'src/engine/pipeline.js');
+      const records = async (source) => {
+        const pipeline = new Pipeline({ shards: 2, output: 'records', protocols: null, policy: null });
+        const lines = [];
+        const { packets } = await pipeline.run(source, (answers) => {
+          for (const { records } of answers) {
+            let start = 0;
+            for (const end of records.ends) {
+              const { timestamp, ...line } = JSON.parse(Buffer.from(records.bytes.subarray(start, end)).toString());
+              lines.push(JSON.stringify(line));
+              start = end;
+            }
+          }
+        });
+        await pipeline.close();
+        return { packets, lines: lines.sort() };
+      };
+      const source = await LiveSource.open({ interfaces: [{ name: 'm0' }] });
+      const live = records(source);
+      say('ready');
+      await hear();
+      source.stop();
+      const replayed = await records(await openCaptureFile(${JSON.stringify(capture)}));
+      const { packets, lines } = await live;
+      say({ packets: [packets, replayed.packets], records: [lines.length, replayed.lines.length],
+        different: lines.findIndex((line, i) => line !== replayed.lines[i]), statistics: source.statistics() });
+      process.exit();
+    `);
+    expect(await program.next()).toBe('ready');
+    await ports.send(capture, { packets_per_second: 5000 });
+    program.tell('sent');
+    const { packets, records, different, statistics } = await program.next<{
+      packets: number[];
+      records: number[];
+      different: number;
+      statistics: InterfaceReport[];
+    }>();
+    expect(packets[0]).toBe(packets[1]);
+    expect(packets[0]).toBe(statistics[0].received);
+    expect(records[0]).toBeGreaterThan(500);
+    expect(records[0]).toBe(records[1]);
+    expect(different).toBe(-1);
   });
 
   test('no frame left a mirror port in all of this', () => {
