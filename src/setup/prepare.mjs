@@ -139,7 +139,8 @@ class Setup {
   addonSettled() {
     if (!fs.existsSync(this.path(ADDON_SOURCES[0]))) return true;
     const stamp = read(this.path(ADDON_BUILT));
-    return stamp === this.addon('built') || stamp === this.addon('failed');
+    if (stamp === this.addon('built')) return fs.existsSync(this.path(`${ADDON}/build/Release/pcap.node`));
+    return stamp === this.addon('failed');
   }
 
   addon(outcome) {
