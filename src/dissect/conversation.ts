@@ -48,7 +48,7 @@ const NO_HOST: ConversationHost = {
  * One flow as its dissectors see it: both directions, the state each dissector keeps for it, and the PDU at hand.
  * Made once a flow; `state`, `direction`, `time_ms` and `frame` are set by the engine before each PDU.
  */
-export class Conversation<State = any, Anomaly extends string = string> {
+export class Conversation<State = unknown, Anomaly extends string = string> {
   /** The running dissector's own, from `newState`. */
   state!: State;
   /** Which way the PDU goes: 0 is the direction of whoever opened the conversation (or was seen first). */

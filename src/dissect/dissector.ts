@@ -62,6 +62,8 @@ export interface Dissector<State = unknown, Anomaly extends string = string> {
   targetName?(space: number): string;
 }
 
+/** A registry holds dissectors of every state; each is given back its own. */
+// biome-ignore lint/suspicious/noExplicitAny: State is an argument and a result, so no other type takes them all
 export type AnyDissector = Dissector<any, any>;
 
 /** Checks the declaration's types; gives it back. */

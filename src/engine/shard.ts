@@ -100,7 +100,7 @@ export class Shard implements PduSink {
     this.policy =
       options.policy && new PolicyWatch(options.policy, registry, this.table, this.findings, (slot) => this.stateOf(slot));
     if (options.output === 'records') {
-      const wanted = options.protocols && options.protocols.map((name) => registry.indexOf(name));
+      const wanted = options.protocols?.map((name) => registry.indexOf(name)) ?? null;
       this.records = new RecordsConsumer(registry, this.table, wanted);
       this.consumer = this.records;
       this.factsConsumer = null;
