@@ -121,7 +121,8 @@ export class BatchWriter {
   count = 0;
   /** Frame number of the first packet of this batch; numbers run on over files. */
   first_frame = 1;
-  private position = 0;
+  /** POSITION of this batch's first byte. */
+  position = 0;
 
   constructor(ring: PacketRing) {
     this.ring = ring;

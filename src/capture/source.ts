@@ -15,6 +15,8 @@ export interface PacketSource {
   /** Bytes read and, where it is known, to be read; for the progress bar. */
   readonly bytes_read: number;
   readonly bytes_total: number | null;
+  /** Batches that the source fills before it is asked for them: so many fewer may be under way. 0 where it is left out. */
+  readonly read_ahead?: number;
   /**
    * Appends packets to the batch that is being filled, up to its limits, and says how many raw bytes from `batch.start` it used:
    * what the caller gives to `batch.next`. null: there is no more (the source has closed itself).

@@ -62,6 +62,7 @@ async function run(
   const { flush_ms = 10_000, pace, signal, onProgress } = options;
   const writer = new BatchWriter(ring);
   const underWay: Promise<void>[] = [];
+  const most_under_way = MAX_BATCHES_UNDER_WAY - 1 - (source.read_ahead ?? 0);
   let done: Promise<void> = Promise.resolve();
   let packets = 0;
   let first_ms: number | null = null;
@@ -101,7 +102,7 @@ async function run(
   const started = performance.now();
   try {
     while (!signal?.aborted) {
-      while (underWay.length >= MAX_BATCHES_UNDER_WAY - 1) await underWay.shift();
+      while (underWay.length >= most_under_way) await underWay.shift();
       let used: number | null;
       try {
         const filled = source.fill(writer);

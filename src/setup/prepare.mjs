@@ -11,7 +11,7 @@ export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const OLDEST_NODE = 20;
 /** Made from facts.proto, beside it, where the type checker and the tests look for them. */
 const GENERATED = ['src/proto/facts.js', 'src/proto/facts.d.ts'];
-const SOURCE_FOLDERS = ['src', 'dissectors', 'bench', 'fixtures'];
+const SOURCE_FOLDERS = ['src', 'dissectors', 'bench', 'fixtures', 'native-bindings'];
 const BUILD_CONFIGURATION = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'src/setup/prepare.mjs'];
 const PROGRAM = 'dist/src/cli/main.js';
 /** In the folder of node_modules and of the build: what they were made from. Not there while they are being made. */
@@ -20,6 +20,11 @@ const BUILT = 'dist/.built.json';
 const LOCK = 'dist/.lock';
 /** npx finds the program of this checkout here, and asks no registry. */
 const LINK = 'node_modules/.bin/ot-sensor';
+const ADDON = 'native-bindings/pcap';
+const ADDON_SOURCES = ['binding.gyp', 'pcap.cc'].map((file) => `${ADDON}/${file}`);
+/** What the addon was built from and what came of it: its name, or why it is not there. */
+const ADDON_BUILT = `${ADDON}/build/.built`;
+const PCAP_HEADERS = ['/usr/include/pcap/pcap.h', '/usr/local/include/pcap/pcap.h'];
 
 /** Ends the process with a message and a code other than 0 where something cannot be made. */
 export function prepare(root = ROOT) {
@@ -34,6 +39,7 @@ export function prepare(root = ROOT) {
     if (!setup.installed()) setup.install();
     if (!setup.built()) setup.build();
     setup.link();
+    if (!setup.addonSettled()) setup.buildAddon();
   } finally {
     unlock();
   }
@@ -49,7 +55,7 @@ class Setup {
   }
 
   ready() {
-    return this.installed() && this.built() && fs.existsSync(this.path(LINK));
+    return this.installed() && this.built() && fs.existsSync(this.path(LINK)) && this.addonSettled();
   }
 
   installed() {
@@ -127,6 +133,37 @@ class Setup {
     fs.mkdirSync(path.dirname(this.path(LINK)), { recursive: true });
     fs.rmSync(this.path(LINK), { force: true });
     fs.symlinkSync(path.relative(path.dirname(LINK), PROGRAM), this.path(LINK));
+  }
+
+  /** It is built; or it cannot be, which has been said and need not be tried again. */
+  addonSettled() {
+    if (!fs.existsSync(this.path(ADDON_SOURCES[0]))) return true;
+    const stamp = read(this.path(ADDON_BUILT));
+    if (stamp === this.addon('built')) return fs.existsSync(this.path(`${ADDON}/build/Release/pcap.node`));
+    return stamp === this.addon('failed');
+  }
+
+  addon(outcome) {
+    const headers = PCAP_HEADERS.some((file) => fs.existsSync(file));
+    return `${hashOf([headers, ...ADDON_SOURCES.map((file) => read(this.path(file)))])} ${outcome}`;
+  }
+
+  /** Only live capture needs the addon, and says so itself: that it cannot be built is no failure. */
+  buildAddon() {
+    let outcome = 'failed';
+    if (!PCAP_HEADERS.some((file) => fs.existsSync(file))) {
+      say('the headers of libpcap are not here (Debian: libpcap-dev): all but live capture will work');
+    } else {
+      // Node's own headers are taken from beside it where they are, so that nothing need be downloaded.
+      const prefix = path.resolve(path.dirname(process.execPath), '..');
+      const nodedir = fs.existsSync(path.join(prefix, 'include/node/node_api.h')) ? ['--', `--nodedir=${prefix}`] : [];
+      const options = { cwd: this.root, encoding: 'utf8' };
+      const { status, error, stdout, stderr } = spawnSync('npm', ['run', '--silent', 'build:pcap', ...nodedir], options);
+      if (status === 0) outcome = 'built';
+      else say(`the addon for live capture was not built: all else will work. ${error?.message ?? `${stdout}${stderr}`}`);
+    }
+    fs.mkdirSync(path.dirname(this.path(ADDON_BUILT)), { recursive: true });
+    fs.writeFileSync(this.path(ADDON_BUILT), this.addon(outcome));
   }
 
   /** Runs a program in the checkout; its failure ends this one with the same exit code. */
