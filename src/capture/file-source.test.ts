@@ -232,7 +232,15 @@ describe('files', () => {
       const source = await openCaptureFile(file);
       source.close();
       expect(
-        source.fill(new BatchWriter(new PacketRing({ bytes: new SharedArrayBuffer(8), index: new SharedArrayBuffer(32), links: new SharedArrayBuffer(4) }))),
+        source.fill(
+          new BatchWriter(
+            new PacketRing({
+              bytes: new SharedArrayBuffer(8),
+              index: new SharedArrayBuffer(32),
+              links: new SharedArrayBuffer(4),
+            }),
+          ),
+        ),
       ).toBeNull();
       await readThrough(await openCaptureFile(file));
     }

@@ -145,7 +145,8 @@ export class Decoder {
   ): boolean {
     const b = this.ring.bytes;
     const end = at + captured;
-    if (captured < PLAIN_HEADERS || b[at + 12] !== 0x08 || b[at + 13] !== 0 || b[at + 14] !== 0x45 || b[at + 23] !== 6) return false;
+    if (captured < PLAIN_HEADERS || b[at + 12] !== 0x08 || b[at + 13] !== 0 || b[at + 14] !== 0x45 || b[at + 23] !== 6)
+      return false;
     // Fragments, and what may be PRP's trailer.
     if (((b[at + 20] & 0x3f) | b[at + 21]) !== 0 || (b[end - 1] === 0xfb && b[end - 2] === 0x88)) return false;
     const ip = at + 14;

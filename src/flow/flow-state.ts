@@ -1,5 +1,5 @@
-import type { Framing } from '../dissect/dissector.ts';
 import { Conversation } from '../dissect/conversation.ts';
+import type { Framing } from '../dissect/dissector.ts';
 import { StreamBuffer } from './stream-buffer.ts';
 
 /** How a flow's protocol was recognised. */
