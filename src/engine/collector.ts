@@ -1,11 +1,12 @@
 import type { PacketRing } from '../capture/batch.ts';
 import { AlertBook, type AlertEnd } from '../detect/alert-book.ts';
 import type { Inventory, InventoryEvent } from '../inventory/inventory.ts';
-import { ot_sensor } from '../proto/facts.js';
+import type { ot_sensor } from '../proto/facts.js';
 import type { ChangeSet, EvidenceRow } from '../store/change-set.ts';
 import { ipText, macText } from './envelope.ts';
 import { EvidenceKeeper } from './evidence.ts';
 import { factOrder } from './fact-log.ts';
+import { FactReader } from './fact-reader.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
 
 /** Alerts, events and packets that may wait before they are stored though no flush is due. */
@@ -40,16 +41,14 @@ export class Collector {
   }
 
   async batch(answers: readonly BatchAnswer[], task: BatchTask, ring: PacketRing): Promise<void> {
-    const messages = answers.flatMap(({ facts }) => (facts === null ? [] : [ot_sensor.BatchFacts.decode(facts)]));
-    const facts = messages.flatMap((message) => message.facts);
-    if (messages.length > 1) facts.sort(factOrder);
+    const readers = answers.flatMap(({ facts }) => (facts === null ? [] : [new FactReader(facts)]));
     const newest = task.range.first_frame + task.range.count - 1;
-    for (const fact of facts) {
+    for (const fact of inOrder(readers)) {
       // What was said between two packets was caused by the later one.
-      fact.frame = Math.min(Math.ceil(fact.frame!), newest);
+      fact.frame = Math.min(Math.ceil(fact.frame), newest);
       this.take(fact, ring, task.finish ? newest : fact.frame);
     }
-    if (task.flush || task.finish) this.counters = sum(messages.map(({ counters }) => counters?.values ?? {}));
+    if (task.flush || task.finish) this.counters = sum(readers.map(({ counters }) => counters));
     if (task.flush || task.finish) {
       await this.drain(CONVERSATIONS_AT_ONCE);
       while (this.inventory.pending_conversations > 0) await this.store(this.inventory.drain(CONVERSATIONS_AT_ONCE));
@@ -107,6 +106,17 @@ export class Collector {
     const key = `new_device|${found.segment}|${found.mac}|${found.ip}`;
     if (this.alerts.raiseForDevice('new_device', key, frame, time_ms, device_id, found))
       this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
+  }
+}
+
+/** Facts of all shards in packet order; each has its own in that order. A fact is to be used before the next is asked for. */
+function* inOrder(readers: readonly FactReader[]): Generator<FactReader['fact']> {
+  const waiting = readers.filter((reader) => reader.next());
+  while (waiting.length > 0) {
+    let first = 0;
+    for (let i = 1; i < waiting.length; i++) if (factOrder(waiting[i].fact, waiting[first].fact) < 0) first = i;
+    yield waiting[first].fact;
+    if (!waiting[first].next()) waiting.splice(first, 1);
   }
 }
 
