@@ -2,7 +2,7 @@ import { CATALOGUE } from '../detect/catalogue.ts';
 import { DEFAULT_LIMITS } from '../inventory/entities.ts';
 import type { ReplayResult } from '../sensor.ts';
 import { StoreReader } from '../store/queries.ts';
-import { DEFAULT_DATA, endText, readPages } from './data.ts';
+import { DEFAULT_DATA, endText } from './data.ts';
 import { Output } from './output.ts';
 import { type Format, jsonText, tableText } from './table.ts';
 
@@ -19,22 +19,20 @@ export async function printSummary(
     const { packets, duration_ms, counters } = result;
     const packets_per_second = Math.round((packets / Math.max(duration_ms, 1)) * 1000);
     const totals = reader.totals();
-    const devices = reader.devices({ limit: ROWS + 1 }).rows;
-    const connections = readPages((page) => reader.connections(page));
-    const alerts = readPages((page) => reader.alerts(page));
-    const protocols = new Map<string, { conversations: number; packets: number }>();
-    for (const row of connections) {
-      const name = row.app_proto || `${row.proto} (unrecognised)`;
-      const known = protocols.get(name) ?? { conversations: 0, packets: 0 };
-      known.conversations++;
-      known.packets += row.packets_from_opener + row.packets_from_responder;
-      protocols.set(name, known);
-    }
-    const crossings = alerts.filter((alert) => alert.kind === 'zone_crossing');
-    const kinds = CATALOGUE.map(({ kind, title, severity }) => {
-      const found = alerts.filter((alert) => alert.kind === kind);
-      return { severity, alert: title, alerts: found.length, times: found.reduce((sum, alert) => sum + alert.count, 0) };
-    }).filter((row) => row.alerts > 0);
+    const devices = reader.devices({ limit: ROWS }).rows;
+    const protocols = reader
+      .protocolTotals()
+      .map(({ app_proto, proto, conversations, packets }): [string, object] => [
+        app_proto || `${proto} (unrecognised)`,
+        { conversations, packets },
+      ]);
+    const crossings = reader.alerts({ kind: 'zone_crossing', limit: ROWS }).rows;
+    const found = new Map(reader.alertTotals().map((total) => [total.kind, total]));
+    const kinds = CATALOGUE.flatMap(({ kind, title, severity }) => {
+      const total = found.get(kind);
+      return total === undefined ? [] : [{ severity, alert: title, alerts: total.alerts, times: total.times }];
+    });
+    const crossing_count = found.get('zone_crossing')?.alerts ?? 0;
     if (format !== 'table') {
       const summary = {
         packets,
@@ -70,21 +68,22 @@ export async function printSummary(
         }),
         totals.devices,
       ),
-      `\nProtocols: ${protocols.size}\n`,
-      some(
-        [...protocols].sort(([, a], [, b]) => b.packets - a.packets),
-        ([protocol, row]) => ({ protocol, ...row }),
-      ),
+      `\nProtocols: ${protocols.length}\n`,
+      some(protocols, ([protocol, row]) => ({ protocol, ...row })),
       zones === undefined
         ? '\nZone crossings: no zone policy was given (--zones FILE)\n'
-        : `\nZone crossings: ${number(crossings.length)}\n`,
-      some(crossings, (row) => ({
-        alert: row.id,
-        from: `${endText(row.source_ip, row.source_mac)} (${row.source_zone})`,
-        to: `${endText(row.destination_ip, row.destination_mac, row.destination_port)} (${row.destination_zone})`,
-        what: [row.app_proto || row.proto, row.operation].filter(Boolean).join(' '),
-        times: row.count,
-      })),
+        : `\nZone crossings: ${number(crossing_count)}\n`,
+      some(
+        crossings,
+        (row) => ({
+          alert: row.id,
+          from: `${endText(row.source_ip, row.source_mac)} (${row.source_zone})`,
+          to: `${endText(row.destination_ip, row.destination_mac, row.destination_port)} (${row.destination_zone})`,
+          what: [row.app_proto || row.proto, row.operation].filter(Boolean).join(' '),
+          times: row.count,
+        }),
+        crossing_count,
+      ),
       `\nAlerts: ${number(totals.alerts)}\n`,
       some(kinds, (row) => row),
       lost(counters),

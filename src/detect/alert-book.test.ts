@@ -74,6 +74,18 @@ describe('an alert', () => {
     });
   });
 
+  test('of a device that is made known again is one more of it', () => {
+    const book = new AlertBook(1);
+    const details = { device: 'P-7', mac: '02:00:00:00:00:01', ip: '192.0.2.1', segment: '10', vendor: '' };
+    book.raiseForDevice('new_device', 'k', 4, 40, 12, details);
+    const [first] = book.drain();
+    expect(book.raiseForDevice('new_device', 'k', 9, 90, 13, details)).toBe(false);
+    expect(book.raiseForDevice('new_device', 'k', 10, 100, 13, details)).toBe(false);
+    expect(first).toMatchObject({ count: 1, last_frame: 4 });
+    expect(book.drain()).toMatchObject([{ key: 'k', count: 2, last_frame: 10, last_ms: 100 }]);
+    expect(book.counters).toEqual({ alerts: 1, repeated: 2, refused: 0 });
+  });
+
   test('of an unknown kind is a defect', () => {
     expect(() => new AlertBook(1).raise(cause('k', 1, { kind: 'nonsense' }))).toThrow('nonsense');
   });

@@ -32,6 +32,8 @@ export const MAX_ALERTS = 100_000;
 interface Entry {
   row: AlertRow;
   dirty: boolean;
+  /** It is about one device, and will hardly come again. */
+  of_device: boolean;
 }
 
 /**
@@ -40,7 +42,8 @@ interface Entry {
  */
 export class AlertBook {
   readonly counters = { alerts: 0, repeated: 0, refused: 0 };
-  private readonly entries = new Map<string, Entry>();
+  /** null: of a device, and handed over. A device that is made known again says all it said before. */
+  private readonly entries = new Map<string, Entry | null>();
   private dirty: Entry[] = [];
   private readonly capture_id: number;
 
@@ -50,12 +53,16 @@ export class AlertBook {
 
   /** True if this is a new alert of this run, whose evidence is to be kept. */
   raise(cause: AlertCause): boolean {
+    return this.take(cause, false);
+  }
+
+  private take(cause: AlertCause, of_device: boolean): boolean {
     const known = this.entries.get(cause.key);
-    if (known !== undefined) {
+    if (known) {
       this.repeat(known, 1, cause.frame, cause.time_ms);
       return false;
     }
-    if (this.entries.size >= MAX_ALERTS) {
+    if (known === undefined && this.entries.size >= MAX_ALERTS) {
       this.counters.refused++;
       return false;
     }
@@ -90,11 +97,12 @@ export class AlertBook {
       last_frame: frame,
       capture_id: this.capture_id,
     };
-    const entry: Entry = { row, dirty: true };
+    const entry: Entry = { row, dirty: true, of_device };
     this.entries.set(key, entry);
     this.dirty.push(entry);
-    this.counters.alerts++;
-    return true;
+    if (known === null) this.counters.repeated++;
+    else this.counters.alerts++;
+    return known === undefined;
   }
 
   /** An alert that the inventory causes: about one device. */
@@ -108,7 +116,7 @@ export class AlertBook {
   ): boolean {
     const source = { ...NO_END, mac: details.mac ?? '', ip: details.ip ?? '', device };
     const segment = details.segment ?? '';
-    return this.raise({
+    const cause = {
       key,
       kind,
       frame,
@@ -120,13 +128,14 @@ export class AlertBook {
       app_proto: '',
       operation: '',
       details,
-    });
+    };
+    return this.take(cause, true);
   }
 
   /** Repetitions that a shard has counted. */
   again(key: string, count: number, last_frame: number, last_ms: number): void {
     const known = this.entries.get(key);
-    if (known !== undefined) this.repeat(known, count, last_frame, last_ms);
+    if (known) this.repeat(known, count, last_frame, last_ms);
     else this.counters.refused += count;
   }
 
@@ -148,6 +157,10 @@ export class AlertBook {
   drain(): AlertRow[] {
     const rows = this.dirty.map((entry) => {
       entry.dirty = false;
+      if (entry.of_device) {
+        this.entries.set(entry.row.key, null);
+        return entry.row;
+      }
       const row = { ...entry.row };
       entry.row.count = 0;
       return row;

@@ -10,9 +10,9 @@ import { FactReader } from './fact-reader.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
 
 /** Alerts, events and packets that may wait before they are stored though no flush is due. */
-const MAX_PENDING_ROWS = 20_000;
+const MAX_PENDING_ROWS = 5_000;
 /** Connections and activities that are handed to the store at a time. */
-const CONVERSATIONS_AT_ONCE = 25_000;
+const CONVERSATIONS_AT_ONCE = 5_000;
 
 /**
  * The end of the pipeline: takes the shards' facts in packet order and makes devices, alerts and their evidence of them, batch by
@@ -104,8 +104,9 @@ export class Collector {
     const text = (name: string) => (typeof details[name] === 'string' ? (details[name] as string) : '');
     const found = { device: title, mac: text('mac'), ip: text('ip'), segment: text('segment'), vendor: text('vendor') };
     const key = `new_device|${found.segment}|${found.mac}|${found.ip}`;
-    if (this.alerts.raiseForDevice('new_device', key, frame, time_ms, device_id, found))
-      this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
+    if (!this.alerts.raiseForDevice('new_device', key, frame, time_ms, device_id, found)) return;
+    this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
+    this.evidence.close(key);
   }
 }
 

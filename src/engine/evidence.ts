@@ -60,6 +60,11 @@ export class EvidenceKeeper {
     return known !== undefined && this.admit(ring, known, frame) ? [this.row(ring, key, known, frame)] : [];
   }
 
+  /** Nothing more will be added to it. */
+  close(key: string): void {
+    this.kept.delete(key);
+  }
+
   private known(key: string): Kept {
     let known = this.kept.get(key);
     if (known === undefined) {
@@ -102,7 +107,7 @@ export class EvidenceKeeper {
       captured,
       wire: ring.index[entry + WIRE],
       link_type: ring.index[entry + INTERFACE] & 0xffff,
-      bytes: Uint8Array.from(ring.bytes.subarray(offset, offset + captured)),
+      bytes: ring.bytes.slice(offset, offset + captured),
     };
   }
 }
