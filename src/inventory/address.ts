@@ -14,14 +14,41 @@ export function isHost(ip: Uint8Array | null | undefined): boolean {
   return ip?.length === 16 && ip[0] !== 0xff && ip.some((byte) => byte !== 0);
 }
 
+/** Texts of the addresses seen last, by some of their bits: the same address is the same string wherever it is kept. */
+const KEPT = 4096;
+const mac_high = new Uint16Array(KEPT);
+const mac_low = new Uint32Array(KEPT);
+const mac_texts = new Array<string>(KEPT).fill('');
+const ip_words = new Uint32Array(KEPT);
+const ip_texts = new Array<string>(KEPT).fill('');
+
 /** Any address as text, '' for none. */
 export function anyMac(mac: Uint8Array | null | undefined): string {
   if (mac?.length !== 6) return '';
+  const high = (mac[0] << 8) | mac[1];
+  const low = ((mac[2] << 24) | (mac[3] << 16) | (mac[4] << 8) | mac[5]) >>> 0;
+  const at = (low ^ (low >>> 12) ^ high) & (KEPT - 1);
+  if (mac_low[at] === low && mac_high[at] === high && mac_texts[at] !== '') return mac_texts[at];
+  mac_low[at] = low;
+  mac_high[at] = high;
+  mac_texts[at] = macText(mac);
+  return mac_texts[at];
+}
+
+function macText(mac: Uint8Array): string {
   return `${HEX[mac[0]]}:${HEX[mac[1]]}:${HEX[mac[2]]}:${HEX[mac[3]]}:${HEX[mac[4]]}:${HEX[mac[5]]}`;
 }
 
 export function anyIp(ip: Uint8Array | null | undefined): string {
-  if (ip?.length === 4) return `${ip[0]}.${ip[1]}.${ip[2]}.${ip[3]}`;
+  if (ip?.length === 4) {
+    const word = ((ip[0] << 24) | (ip[1] << 16) | (ip[2] << 8) | ip[3]) >>> 0;
+    const at = (word ^ (word >>> 12)) & (KEPT - 1);
+    if (ip_words[at] !== word || ip_texts[at] === '') {
+      ip_words[at] = word;
+      ip_texts[at] = `${ip[0]}.${ip[1]}.${ip[2]}.${ip[3]}`;
+    }
+    return ip_texts[at];
+  }
   return ip?.length === 16 ? ipv6Text(ip, 0) : '';
 }
 

@@ -24,7 +24,7 @@ export interface Pair {
   connections: Connection[];
 }
 
-/** What one flow added to an activity: it takes that along when it turns out to belong to another connection. */
+/** What one of several flows added to an activity: it takes that along when it turns out to belong to another connection. */
 export interface Share {
   activity: ActivityEntry;
   count: number;
@@ -34,9 +34,6 @@ export interface Share {
   last_ms: number;
   first_frame: number;
 }
-
-/** What tells activities of one connection apart. */
-type ActivityKey = Pick<ActivityEntry, 'app_proto' | 'operation' | 'from_opener' | 'role' | 'target' | 'unit'>;
 
 /** The flows being followed, and what they add up to: connections and their activities. */
 export class Conversations {
@@ -76,8 +73,9 @@ export class Conversations {
 
   open(at: Moment, opened: ot_sensor.FlowOpened.$Properties): void {
     if (this.#flows.size >= this.limits.flows) {
-      for (const oldest of this.#flows.keys()) {
-        this.#flows.delete(oldest);
+      for (const [id, oldest] of this.#flows) {
+        this.#flows.delete(id);
+        letGo(oldest);
         break;
       }
       this.counters.flows_forgotten++;
@@ -102,7 +100,7 @@ export class Conversations {
       first_frame: at.frame,
       pair: this.#pair(segment, proto, ethertype, opener, responder),
       connection: null,
-      shares: [],
+      shares: NO_SHARES,
       packets_from_opener: 0,
       packets_from_responder: 0,
       bytes_from_opener: 0,
@@ -138,7 +136,9 @@ export class Conversations {
       widen(connection, first_ms, last_ms, flow.first_frame);
       this.#dirty_connections.add(connection);
     }
-    if (update.ended) this.#flows.delete(update.flow_id ?? 0);
+    if (!update.ended) return;
+    this.#flows.delete(update.flow_id ?? 0);
+    letGo(flow);
   }
 
   /** The first activity may come before the flow is first counted, and names what its carrier carries. */
@@ -158,7 +158,7 @@ export class Conversations {
     at: Moment,
     last_ms: number,
   ): void {
-    const { connection, shares } = flow;
+    const { connection } = flow;
     if (!connection) return;
     const from_opener = fact.from_opener ?? false;
     const target = (fact.target ?? '').slice(0, this.limits.text_length);
@@ -166,58 +166,73 @@ export class Conversations {
     const count = fact.count ?? 0;
     const target_first = fact.target_first ?? 0;
     const target_last = fact.target_last ?? 0;
-    const first_ms = at.time_ms;
-    const first_frame = at.frame;
-    const key = { app_proto, operation, from_opener, role, target, unit };
-    let share = shares.find(({ activity }) => isSame(activity, key));
-    if (share === undefined) {
-      const activity = find(connection, key) ?? this.#activity(connection, key, fact.unit_name ?? '');
-      if (activity === null) {
+    const { time_ms: first_ms, frame: first_frame } = at;
+    let activity = find(connection, app_proto, operation, from_opener, role, target, unit);
+    if (activity === undefined) {
+      if (!this.#hasRoom(connection)) {
         this.counters.activities_refused++;
         return;
       }
-      share = { activity, count: 0, target_first, target_last, first_ms, last_ms, first_frame };
-      shares.push(share);
-    } else {
-      if (first_ms < share.first_ms) {
-        share.first_ms = first_ms;
-        share.first_frame = first_frame;
-      }
-      if (last_ms > share.last_ms) share.last_ms = last_ms;
-      if (target_first < share.target_first) share.target_first = target_first;
-      if (target_last > share.target_last) share.target_last = target_last;
+      activity = {
+        id: this.#next_activity_id++,
+        connection,
+        sole: flow,
+        app_proto,
+        operation,
+        from_opener,
+        role,
+        target,
+        target_first,
+        target_last,
+        unit,
+        unit_name: fact.unit_name ?? '',
+        count,
+        total_count: count,
+        stored: false,
+        changed: true,
+        first_ms,
+        last_ms,
+        first_frame,
+      };
+      this.#addActivity(activity);
+      return;
     }
-    share.count += count;
-    const { activity } = share;
-    activity.count += count;
-    activity.total_count += count;
-    widenActivity(activity, share);
+    if (activity.sole !== flow) {
+      share(activity);
+      const known = flow.shares.find((one) => one.activity === activity);
+      if (known === undefined) addShare(flow, { activity, count, target_first, target_last, first_ms, last_ms, first_frame });
+      else {
+        known.count += count;
+        widenCounts(known, target_first, target_last, first_ms, last_ms, first_frame);
+      }
+    }
+    this.#add(activity, count, target_first, target_last, first_ms, last_ms, first_frame);
+  }
+
+  #hasRoom(connection: Connection): boolean {
+    return this.#activity_count < this.limits.activities && connection.activities.length < this.limits.activities_per_connection;
+  }
+
+  #addActivity(activity: ActivityEntry): void {
+    activity.connection.activities.push(activity);
+    this.#activity_count++;
     this.#dirty_activities.add(activity);
   }
 
-  /** A row that does not count anything yet; null beyond the limits. */
-  #activity(connection: Connection, key: ActivityKey, unit_name: string): ActivityEntry | null {
-    if (this.#activity_count >= this.limits.activities || connection.activities.length >= this.limits.activities_per_connection) {
-      return null;
-    }
-    const activity: ActivityEntry = {
-      id: this.#next_activity_id++,
-      connection,
-      ...key,
-      target_first: Number.POSITIVE_INFINITY,
-      target_last: Number.NEGATIVE_INFINITY,
-      unit_name,
-      count: 0,
-      total_count: 0,
-      stored: false,
-      changed: true,
-      first_ms: Number.POSITIVE_INFINITY,
-      last_ms: Number.NEGATIVE_INFINITY,
-      first_frame: 0,
-    };
-    connection.activities.push(activity);
-    this.#activity_count++;
-    return activity;
+  #add(
+    to: ActivityEntry,
+    count: number,
+    target_first: number,
+    target_last: number,
+    first_ms: number,
+    last_ms: number,
+    first_frame: number,
+  ): void {
+    to.count += count;
+    to.total_count += count;
+    if (first_ms < to.first_ms) to.changed = true;
+    widenCounts(to, target_first, target_last, first_ms, last_ms, first_frame);
+    this.#dirty_activities.add(to);
   }
 
   #pair(segment: string, proto: string, ethertype: number, opener: End, responder: End): Pair {
@@ -235,8 +250,9 @@ export class Conversations {
     if (flow.client === 1) server_port = opener.port;
     // Who opened it was not seen: the lower port, so that the conversations of a pair stay together.
     else if (flow.client < 0 && !flow.opener_certain) server_port = Math.min(opener.port, responder.port);
-    const pair = this.#pairs.get(flow.pair.key) ?? flow.pair;
-    flow.pair = pair;
+    // One without rows may have been made again since.
+    if (flow.pair.connections.length === 0) flow.pair = this.#pairs.get(flow.pair.key) ?? flow.pair;
+    const { pair } = flow;
     let connection = rowOf(pair, server_port, app_proto);
     if (connection === undefined && pair.connections.length >= this.limits.ports_per_pair) {
       if (!flow.connection) this.counters.ports_folded++;
@@ -258,7 +274,7 @@ export class Conversations {
     flow.connection = connection;
     if (former) {
       this.#count(former, flow, -1);
-      this.#move(flow, connection);
+      this.#move(flow, former, connection);
       if (former.total_flows <= 0) this.#leave(former, connection);
     }
     if (connection.opener.shown_mac !== opener.shown_mac || connection.responder.shown_mac !== responder.shown_mac)
@@ -306,7 +322,8 @@ export class Conversations {
   #keep(connection: Connection): void {
     const { pair } = connection;
     if (pair.connections.length === 0) this.#pairs.set(pair.key, pair);
-    pair.connections.push(connection);
+    if (pair.connections.length === 0) pair.connections = [connection];
+    else pair.connections.push(connection);
     this.#connection_count++;
   }
 
@@ -321,35 +338,66 @@ export class Conversations {
   }
 
   /** What the flow did goes along to its new connection: where that has an activity of the kind, the counts are added. */
-  #move(flow: Flow, to: Connection): void {
-    flow.shares = flow.shares.filter((share) => {
-      const from = share.activity;
-      from.count -= share.count;
-      from.total_count -= share.count;
-      this.#dirty_activities.add(from);
-      let activity = find(to, from);
-      if (from.total_count <= 0) {
-        from.connection.activities.splice(from.connection.activities.indexOf(from), 1);
-        if (activity === undefined && to.activities.length < this.limits.activities_per_connection) {
-          // Nobody else counts there: the row itself goes along.
-          activity = from;
-          activity.connection = to;
-          activity.changed = true;
-          to.activities.push(activity);
-        } else this.#drop(from);
-      }
-      activity ??= this.#activity(to, from, from.unit_name) ?? undefined;
-      if (activity === undefined) {
-        this.counters.activities_refused++;
-        return false;
-      }
-      activity.count += share.count;
-      activity.total_count += share.count;
-      widenActivity(activity, share);
+  #move(flow: Flow, from: Connection, to: Connection): void {
+    for (const activity of from.activities.filter(({ sole }) => sole === flow)) this.#carry(activity, to);
+    const { shares } = flow;
+    flow.shares = NO_SHARES;
+    for (const part of shares) {
+      const { activity, count, target_first, target_last, first_ms, last_ms, first_frame } = part;
+      activity.count -= count;
+      activity.total_count -= count;
       this.#dirty_activities.add(activity);
-      share.activity = activity;
-      return true;
-    });
+      if (activity.total_count <= 0) {
+        // Nobody else counts there any more: the row itself goes along.
+        Object.assign(activity, { count: activity.count + count, total_count: activity.total_count + count, sole: flow });
+        this.#carry(activity, to);
+        continue;
+      }
+      const known = same(to, activity);
+      if (known) {
+        share(known);
+        addShare(flow, { ...part, activity: known });
+        this.#add(known, count, target_first, target_last, first_ms, last_ms, first_frame);
+      } else if (this.#hasRoom(to)) {
+        this.#addActivity({
+          ...activity,
+          id: this.#next_activity_id++,
+          connection: to,
+          sole: flow,
+          target_first,
+          target_last,
+          count,
+          total_count: count,
+          stored: false,
+          changed: true,
+          first_ms,
+          last_ms,
+          first_frame,
+        });
+      } else this.counters.activities_refused++;
+    }
+  }
+
+  /** Puts an activity with all its counts to another connection. */
+  #carry(activity: ActivityEntry, to: Connection): void {
+    const { connection, sole, total_count, target_first, target_last, first_ms, last_ms, first_frame } = activity;
+    connection.activities.splice(connection.activities.indexOf(activity), 1);
+    const known = same(to, activity);
+    if (known) {
+      share(known);
+      if (sole)
+        addShare(sole, { activity: known, count: total_count, target_first, target_last, first_ms, last_ms, first_frame });
+      this.#add(known, total_count, target_first, target_last, first_ms, last_ms, first_frame);
+      this.#drop(activity);
+    } else if (to.activities.length >= this.limits.activities_per_connection) {
+      this.counters.activities_refused++;
+      this.#drop(activity);
+    } else {
+      activity.connection = to;
+      activity.changed = true;
+      to.activities.push(activity);
+      this.#dirty_activities.add(activity);
+    }
   }
 
   #drop(activity: ActivityEntry): void {
@@ -360,24 +408,7 @@ export class Conversations {
 
   /** A row that no flow is left in makes room, and what flows that are no longer followed did there goes along. */
   #leave(connection: Connection, to: Connection): void {
-    for (const activity of connection.activities.splice(0)) {
-      const known = find(to, activity);
-      if (known) {
-        known.count += activity.total_count;
-        known.total_count += activity.total_count;
-        widenActivity(known, activity);
-        this.#dirty_activities.add(known);
-        this.#drop(activity);
-      } else if (to.activities.length >= this.limits.activities_per_connection) {
-        this.counters.activities_refused++;
-        this.#drop(activity);
-      } else {
-        activity.connection = to;
-        activity.changed = true;
-        to.activities.push(activity);
-        this.#dirty_activities.add(activity);
-      }
-    }
+    for (const activity of [...connection.activities]) this.#carry(activity, to);
     // Whether it was stored depends on when rows are: the next of its kind is a new row either way. A stored one is emptied and goes.
     if (!connection.stored) this.#dirty_connections.delete(connection);
     const { connections, key } = connection.pair;
@@ -515,6 +546,7 @@ export class Conversations {
       const total_count = row.count;
       connection.activities.push({
         ...rest,
+        sole: null,
         connection,
         target_first,
         target_last,
@@ -534,31 +566,68 @@ function rowOf({ connections }: Pair, server_port: number, app_proto: string): C
   return undefined;
 }
 
-function isSame(one: ActivityKey, other: ActivityKey): boolean {
-  return (
-    one.unit === other.unit &&
-    one.from_opener === other.from_opener &&
-    one.operation === other.operation &&
-    one.target === other.target &&
-    one.role === other.role &&
-    one.app_proto === other.app_proto
-  );
-}
-
-function find({ activities }: Connection, key: ActivityKey): ActivityEntry | undefined {
-  for (const activity of activities) if (isSame(activity, key)) return activity;
+function find(
+  { activities }: Connection,
+  app_proto: string,
+  operation: string,
+  from_opener: boolean,
+  role: string,
+  target: string,
+  unit: number,
+): ActivityEntry | undefined {
+  for (const one of activities) {
+    if (
+      one.unit === unit &&
+      one.from_opener === from_opener &&
+      one.operation === operation &&
+      one.target === target &&
+      one.role === role &&
+      one.app_proto === app_proto
+    )
+      return one;
+  }
   return undefined;
 }
 
-function widenActivity(of: ActivityEntry, by: Share | ActivityEntry): void {
-  if (by.target_first < of.target_first) of.target_first = by.target_first;
-  if (by.target_last > of.target_last) of.target_last = by.target_last;
-  if (by.first_ms < of.first_ms) {
-    of.first_ms = by.first_ms;
-    of.first_frame = by.first_frame;
-    of.changed = true;
+const same = (connection: Connection, of: ActivityEntry) =>
+  find(connection, of.app_proto, of.operation, of.from_opener, of.role, of.target, of.unit);
+
+const NO_SHARES: Share[] = [];
+
+function addShare(flow: Flow, part: Share): void {
+  if (flow.shares === NO_SHARES) flow.shares = [part];
+  else flow.shares.push(part);
+}
+
+/** Another than the one who counted there alone does so, too. */
+function share(activity: ActivityEntry): void {
+  const { sole, total_count: count, target_first, target_last, first_ms, last_ms, first_frame } = activity;
+  if (sole === null) return;
+  activity.sole = null;
+  addShare(sole, { activity, count, target_first, target_last, first_ms, last_ms, first_frame });
+}
+
+/** A flow that is no longer followed moves no more. */
+function letGo(flow: Flow): void {
+  flow.shares = NO_SHARES;
+  for (const activity of flow.connection?.activities ?? []) if (activity.sole === flow) activity.sole = null;
+}
+
+function widenCounts(
+  of: Share | ActivityEntry,
+  target_first: number,
+  target_last: number,
+  first_ms: number,
+  last_ms: number,
+  first_frame: number,
+): void {
+  if (target_first < of.target_first) of.target_first = target_first;
+  if (target_last > of.target_last) of.target_last = target_last;
+  if (first_ms < of.first_ms) {
+    of.first_ms = first_ms;
+    of.first_frame = first_frame;
   }
-  if (by.last_ms > of.last_ms) of.last_ms = by.last_ms;
+  if (last_ms > of.last_ms) of.last_ms = last_ms;
 }
 
 /** Protocols that carry others, from the outside in: what they carry names the conversation. */

@@ -157,12 +157,12 @@ export interface Device {
   first_frame: number;
   capture_id: number;
   faces: Face[];
-  /** By `segment|ip|mac`. */
-  addresses: Map<string, AddressRecord>;
+  addresses: AddressRecord[];
   /** By `part|attribute|app_proto|field`: the values of one source, the last one current. */
   attributes: Map<string, AttributeValue[]>;
   parts: Map<string, Part>;
-  deeds: Map<string, Deed>;
+  /** One an address, protocol and role. */
+  deeds: Deed[];
   /** The redundancy group it is the address of; ''. */
   redundancy: string;
   type: string;
@@ -215,6 +215,7 @@ export interface Flow {
   first_frame: number;
   pair: Pair;
   connection: Connection | null;
+  /** Where others count, too. */
   shares: Share[];
   packets_from_opener: number;
   packets_from_responder: number;
@@ -258,6 +259,8 @@ export interface Connection {
 export interface ActivityEntry {
   id: number;
   connection: Connection;
+  /** The flow that alone counts there, as long as it is followed; null where there were others, and each has its share. */
+  sole: Flow | null;
   app_proto: string;
   operation: string;
   from_opener: boolean;

@@ -605,14 +605,14 @@ describe('properties', () => {
 
   test('it does not matter how often it is drained', () => {
     fc.assert(
-      fc.property(anyFacts, fc.nat(10), (facts, every) => {
+      fc.property(anyFacts, fc.nat(10), fc.constantFrom(0, 1, 3, undefined), (facts, every, most) => {
         const once = new Inventory();
         const often = new Inventory();
         const stored = new Stored();
         facts.forEach((fact, i) => {
           once.take(fact);
           often.take(fact);
-          if (i % (every + 1) === 0) stored.drain(often);
+          if (i % (every + 1) === 0) stored.drain(often, most);
         });
         stored.drain(often);
         const whole = new Stored().drain(once);
@@ -622,6 +622,14 @@ describe('properties', () => {
         expect(counts(stored)).toEqual(counts(whole));
         expect(stored.events.map((e) => [e.kind, e.frame, e.title])).toEqual(whole.events.map((e) => [e.kind, e.frame, e.title]));
         expect(stored.attributes.size).toBe(whole.attributes.size);
+        const activities = (s: Stored) =>
+          [...s.activities.values()]
+            .map((a) => [a.connection_id, a.app_proto, a.operation, a.unit, a.count, a.first_frame, a.last_ms])
+            .sort();
+        expect(activities(stored)).toEqual(activities(whole));
+        expect([...stored.devices.values()].sort((a, b) => a.id - b.id)).toEqual(
+          [...whole.devices.values()].sort((a, b) => a.id - b.id),
+        );
       }),
       { numRuns: 300 },
     );
@@ -670,7 +678,7 @@ describe('properties', () => {
       };
     };
     fc.assert(
-      fc.property(anyFacts, fc.nat(10), (facts, every) => {
+      fc.property(anyFacts, fc.nat(10), fc.constantFrom(0, 2, undefined), (facts, every, most) => {
         const stored = new Stored();
         const replay = () => {
           const inventory = new Inventory();
@@ -678,7 +686,7 @@ describe('properties', () => {
           inventory.begin(1);
           facts.forEach((fact, i) => {
             inventory.take(fact);
-            if (i % (every + 1) === 0) stored.drain(inventory);
+            if (i % (every + 1) === 0) stored.drain(inventory, most);
           });
           stored.drain(inventory);
         };

@@ -128,7 +128,7 @@ export class Inventory {
   readonly #by_serial = new Map<string, Device>();
   readonly #conversations: Conversations;
 
-  #dirty_devices = new Set<Device>();
+  readonly #dirty_devices = new Set<Device>();
   #reassignments: ChangeSet['reassignments'] = [];
   #gone: number[] = [];
   #events: InventoryEvent[] = [];
@@ -265,20 +265,24 @@ export class Inventory {
 
   /**
    * What is new since the last call, for the writer. Counters in it are increments. Of connections and activities at most so many:
-   * where more changed, `pending_conversations` says so.
+   * where more changed, `pending_conversations` says so. With 0 it is what events and alerts speak of: devices that are stored already
+   * wait, too, with what changed of them.
    */
   drain(most_conversations = Number.POSITIVE_INFINITY): ChangeSet {
     const changes = emptyChangeSet();
     changes.reassignments = this.#reassignments;
     changes.device_resets = this.#gone;
     changes.events = this.#events;
-    for (const device of this.#dirty_devices) this.#drainDevice(device, changes);
+    for (const device of this.#dirty_devices) {
+      if (most_conversations === 0 && device.stored && !device.reset) continue;
+      this.#dirty_devices.delete(device);
+      this.#drainDevice(device, changes);
+    }
     if (most_conversations > 0)
       this.#conversations.drain(this.#capture_id, (segment, end) => this.#find(segment, end), changes, most_conversations);
     this.#reassignments = [];
     this.#gone = [];
     this.#events = [];
-    this.#dirty_devices = new Set();
     return changes;
   }
 
@@ -303,7 +307,7 @@ export class Inventory {
     }
     if (last_ms > device.last_ms) device.last_ms = last_ms;
     if (end.place?.device === device) {
-      const record = device.addresses.get(recordKey(end.place, device === end.face?.device ? end.face : null));
+      const record = recordOf(device, end.place, device === end.face?.device ? end.face : null);
       if (record) {
         if (last_ms > record.last_ms) record.last_ms = last_ms;
         if (!record.current) {
@@ -492,8 +496,7 @@ export class Inventory {
 
   #hand(at: Moment, place: Place, device: Device, face: Face | null, how: string): void {
     const former = place.device;
-    const key = recordKey(place, face);
-    const known = device.addresses.get(key);
+    const known = recordOf(device, place, face);
     if (former === device && known) {
       if (!known.current || strength(how) > strength(known.how)) {
         known.current = true;
@@ -515,7 +518,7 @@ export class Inventory {
         this.#hand(at, place, kept, face, how);
         return;
       }
-      for (const record of former.addresses.values()) if (record.place === place) record.current = false;
+      for (const record of former.addresses) if (record.place === place) record.current = false;
       former.dirty_addresses = true;
       this.#touch(former);
     }
@@ -526,14 +529,14 @@ export class Inventory {
     }
     const renewed = face !== null && strength(how) > 0 && !place.ip.includes(':');
     const before: string[] = [];
-    for (const record of device.addresses.values()) {
+    for (const record of device.addresses) {
       if (!record.current || record.mac !== (face?.mac ?? '') || record.place.segment !== place.segment) continue;
       before.push(record.place.ip);
       // What it still uses comes back with its next packet.
       if (renewed && !record.place.ip.includes(':')) record.current = false;
     }
     const { time_ms, frame } = at;
-    device.addresses.set(key, {
+    keepRecord(device, {
       place,
       mac: face?.mac ?? '',
       via_mac: face ? '' : (place.via?.mac ?? ''),
@@ -571,14 +574,12 @@ export class Inventory {
 
   /** Room for one more address: the oldest former one goes. */
   #makeRoom(device: Device): boolean {
-    if (device.addresses.size < this.limits.addresses_per_device) return true;
-    let oldest: [string, AddressRecord] | null = null;
-    for (const entry of device.addresses) {
-      if (!entry[1].current && (!oldest || entry[1].last_ms < oldest[1].last_ms)) oldest = entry;
-    }
+    if (device.addresses.length < this.limits.addresses_per_device) return true;
+    let oldest: AddressRecord | null = null;
+    for (const record of device.addresses) if (!record.current && (!oldest || record.last_ms < oldest.last_ms)) oldest = record;
     this.counters.addresses_refused++;
     if (!oldest) return false;
-    device.addresses.delete(oldest[0]);
+    device.addresses.splice(device.addresses.indexOf(oldest), 1);
     device.reset = true;
     return true;
   }
@@ -657,12 +658,8 @@ export class Inventory {
   }
 
   #release(at: Moment, router: Device, place: Place): void {
-    const records: AddressRecord[] = [];
-    for (const [key, record] of router.addresses) {
-      if (record.place !== place) continue;
-      router.addresses.delete(key);
-      records.push(record);
-    }
+    const records = router.addresses.filter((record) => record.place === place);
+    router.addresses = router.addresses.filter((record) => record.place !== place);
     place.device = null;
     const first = records[0];
     // The device was there when its first packet was.
@@ -681,7 +678,7 @@ export class Inventory {
     for (const record of records) {
       record.mac = holder?.face.mac ?? '';
       record.via_mac = holder ? '' : (place.via?.mac ?? '');
-      device.addresses.set(recordKey(place, holder?.face ?? null), record);
+      keepRecord(device, record);
       device.first_ms = Math.min(device.first_ms, record.first_ms);
       device.last_ms = Math.max(device.last_ms, record.last_ms);
     }
@@ -691,18 +688,20 @@ export class Inventory {
     for (const [key, values] of router.attributes) {
       if (values.every((value) => value.ip !== place.ip)) continue;
       router.attributes.delete(key);
-      device.attributes.set(key, values);
+      attributesOf(device).set(key, values);
     }
     for (const [name, part] of router.parts) {
       if (part.ip !== place.ip) continue;
       router.parts.delete(name);
-      device.parts.set(name, part);
+      partsOf(device).set(name, part);
     }
-    for (const [key, deed] of router.deeds) {
+    for (const deed of router.deeds) {
       if (deed.ip !== place.ip) continue;
-      router.deeds.delete(key);
-      device.deeds.set(key, deed);
+      const known = deedOf(device, deed.ip, deed.app_proto, deed.role);
+      if (known) device.deeds[device.deeds.indexOf(known)] = deed;
+      else device.deeds.push(deed);
     }
+    router.deeds = router.deeds.filter((deed) => deed.ip !== place.ip);
     prefer(router);
     prefer(device);
     device.reset = true;
@@ -723,32 +722,30 @@ export class Inventory {
     }
     // A device that is met itself was not only behind a router.
     const direct = kept.faces.length > 0;
-    for (const record of gone.addresses.values()) {
+    for (const record of gone.addresses) {
       if (record.place.device === gone) record.place.device = kept;
-      const key = `${record.place.segment}|${record.place.ip}|${record.mac}`;
-      const known = kept.addresses.get(key);
+      const known = recordAt(kept, record.place, record.mac);
       if (known) {
         known.first_ms = Math.min(known.first_ms, record.first_ms);
         known.last_ms = Math.max(known.last_ms, record.last_ms);
         known.current ||= record.current;
-      } else if (this.#makeRoom(kept)) kept.addresses.set(key, record);
+      } else if (this.#makeRoom(kept)) kept.addresses.push(record);
     }
     if (direct) {
       // In the very segment where it has a MAC, the record without one was of the time before.
-      for (const [key, record] of kept.addresses) {
-        if (record.mac === '' && record.place.claims.some((c) => !c.transit && c.face.device === kept))
-          kept.addresses.delete(key);
-      }
+      kept.addresses = kept.addresses.filter(
+        (record) => record.mac !== '' || !record.place.claims.some((c) => !c.transit && c.face.device === kept),
+      );
     }
     for (const [key, values] of gone.attributes) {
       const known = kept.attributes.get(key);
-      if (!known) kept.attributes.set(key, values);
+      if (!known) attributesOf(kept).set(key, values);
       else for (const value of values) this.#value(kept, key, value);
     }
-    for (const [name, part] of gone.parts) if (!kept.parts.has(name)) kept.parts.set(name, part);
-    for (const [key, deed] of gone.deeds) {
-      const known = kept.deeds.get(key);
-      if (!known) kept.deeds.set(key, deed);
+    for (const [name, part] of gone.parts) if (!kept.parts.has(name)) partsOf(kept).set(name, part);
+    for (const deed of gone.deeds) {
+      const known = deedOf(kept, deed.ip, deed.app_proto, deed.role);
+      if (!known) kept.deeds.push(deed);
       else {
         known.operations |= deed.operations;
         for (const peer of deed.peers) {
@@ -869,7 +866,7 @@ export class Inventory {
     let values = device.attributes.get(key);
     if (!values) {
       values = [];
-      device.attributes.set(key, values);
+      attributesOf(device).set(key, values);
     }
     const before = values.findIndex((v) => v.value === value.value);
     if (before >= 0) {
@@ -933,7 +930,7 @@ export class Inventory {
     }
     const { time_ms, frame } = at;
     const capture_id = this.#capture_id;
-    device.parts.set(name, {
+    partsOf(device).set(name, {
       part: name,
       ...partKind(name),
       ip,
@@ -963,23 +960,23 @@ export class Inventory {
     const device = this.#find(segment, who);
     if (!device || app_proto === '') return;
     const name = peer.shown_ip || peer.shown_mac;
-    const key = `${who.ip}|${app_proto}|${role}`;
-    let deed = device.deeds.get(key);
+    let deed = deedOf(device, who.ip, app_proto, role);
     if (!deed) {
-      if (device.deeds.size >= this.limits.deeds_per_device) {
+      if (device.deeds.length >= this.limits.deeds_per_device) {
         this.counters.deeds_refused++;
         return;
       }
-      deed = { ip: who.ip, app_proto, role, operations: 0, peers: [] };
-      device.deeds.set(key, deed);
+      deed = { ip: who.ip, app_proto, role, operations: 0, peers: [name] };
+      if (device.deeds.length === 0) device.deeds = [deed];
+      else device.deeds.push(deed);
     } else if (
       (deed.operations | operations) === deed.operations &&
-      (deed.peers.includes(name) || deed.peers.length >= this.limits.peers_per_deed)
+      (deed.peers.length >= this.limits.peers_per_deed || deed.peers.includes(name))
     ) {
       return;
     }
     deed.operations |= operations;
-    if (!deed.peers.includes(name) && deed.peers.length < this.limits.peers_per_deed) deed.peers.push(name);
+    if (deed.peers.length < this.limits.peers_per_deed && !deed.peers.includes(name)) deed.peers.push(name);
     this.#touch(device);
     this.#classify(at, device);
   }
@@ -1070,7 +1067,7 @@ export class Inventory {
       }
     }
     if (whole || device.dirty_addresses) {
-      for (const { place, ...record } of device.addresses.values()) {
+      for (const { place, ...record } of device.addresses) {
         changes.addresses.push({ device_id, segment: place.segment, ip: place.ip, ...record });
       }
     }
@@ -1115,7 +1112,7 @@ export class Inventory {
       ip: main?.place.ip ?? '',
       segment,
       zone: this.#zoneOf(main?.place.ip ?? '', mac, segment),
-      behaviour: JSON.stringify({ deeds: [...device.deeds.values()], redundancy: device.redundancy, chassis: device.chassis }),
+      behaviour: JSON.stringify({ deeds: device.deeds, redundancy: device.redundancy, chassis: device.chassis }),
     };
   }
 
@@ -1131,7 +1128,7 @@ export class Inventory {
       device.purdue_level = row.purdue_level;
       device.programming_reason = row.programming_reason;
       const behaviour = JSON.parse(row.behaviour) as { deeds: Deed[]; redundancy: string; chassis: string };
-      for (const deed of behaviour.deeds) device.deeds.set(`${deed.ip}|${deed.app_proto}|${deed.role}`, deed);
+      device.deeds = behaviour.deeds;
       device.redundancy = behaviour.redundancy;
       device.chassis = behaviour.chassis;
       if (device.chassis) this.#by_chassis.set(device.chassis, device);
@@ -1152,7 +1149,7 @@ export class Inventory {
       const key = `${value.part}|${value.attribute}|${value.app_proto}|${value.field}`;
       const values = device?.attributes.get(key);
       if (values) values.push(value);
-      else device?.attributes.set(key, [value]);
+      else if (device) attributesOf(device).set(key, [value]);
     }
     for (const device of this.#devices.values()) {
       // The current value stands last.
@@ -1165,7 +1162,10 @@ export class Inventory {
         this.#by_serial.set(device.serial_key, device);
       }
     }
-    for (const { device_id, ...part } of snapshot.parts) this.#devices.get(device_id)?.parts.set(part.part, part);
+    for (const { device_id, ...part } of snapshot.parts) {
+      const device = this.#devices.get(device_id);
+      if (device) partsOf(device).set(part.part, part);
+    }
   }
 
   #loadAddress(device_id: number, segment: string, ip: string, record: Omit<AddressRecord, 'place'>): void {
@@ -1174,7 +1174,7 @@ export class Inventory {
     const place = this.#place(segment, ip);
     if (!place) return;
     const face = record.mac === '' ? null : (this.#faces.get(`${segment}|${record.mac}`) ?? null);
-    device.addresses.set(`${segment}|${ip}|${record.mac}`, { place, ...record });
+    keepRecord(device, { place, ...record });
     if (face) {
       const claim: Claim = { face, place, strong: strength(record.how) > 0, transit: false, last_ms: record.last_ms };
       face.claims.set(ip, claim);
@@ -1184,9 +1184,8 @@ export class Inventory {
       place.via = this.#faces.get(`${segment}|${record.via_mac}`) ?? null;
     }
     // Former holders of an address keep their record; it belongs to the one who has it now, or had it last.
-    const holder = place.device?.addresses.get(
-      recordKey(place, place.claims.find((c) => c.face.device === place.device)?.face ?? null),
-    );
+    const holder =
+      place.device && recordOf(place.device, place, place.claims.find((c) => c.face.device === place.device)?.face ?? null);
     if (
       !place.device ||
       !holder ||
@@ -1206,10 +1205,10 @@ function blankDevice(id: number, time_ms: number, frame: number, capture_id: num
     first_frame: frame,
     capture_id,
     faces: [],
-    addresses: new Map(),
-    attributes: new Map(),
-    parts: new Map(),
-    deeds: new Map(),
+    addresses: [],
+    attributes: NO_ATTRIBUTES,
+    parts: NO_PARTS,
+    deeds: [],
     redundancy: '',
     type: 'unknown',
     type_reason: '',
@@ -1243,7 +1242,41 @@ function dropClaim(place: Place): void {
   claim.face.claims.delete(place.ip);
 }
 
-const recordKey = (place: Place, face: Face | null) => `${place.segment}|${place.ip}|${face?.mac ?? ''}`;
+/** What most devices have none of: shared until there is one. */
+const NO_ATTRIBUTES: Device['attributes'] = new Map();
+const NO_PARTS: Device['parts'] = new Map();
+
+function attributesOf(device: Device): Device['attributes'] {
+  if (device.attributes === NO_ATTRIBUTES) device.attributes = new Map();
+  return device.attributes;
+}
+
+function partsOf(device: Device): Device['parts'] {
+  if (device.parts === NO_PARTS) device.parts = new Map();
+  return device.parts;
+}
+
+function deedOf({ deeds }: Device, ip: string, app_proto: string, role: Deed['role']): Deed | undefined {
+  for (const deed of deeds) if (deed.ip === ip && deed.app_proto === app_proto && deed.role === role) return deed;
+  return undefined;
+}
+
+/** The record of an address at a MAC of the device's own; '' behind a router. */
+function recordAt({ addresses }: Device, { segment, ip }: Place, mac: string): AddressRecord | undefined {
+  for (const record of addresses)
+    if (record.mac === mac && record.place.ip === ip && record.place.segment === segment) return record;
+  return undefined;
+}
+
+const recordOf = (device: Device, place: Place, face: Face | null) => recordAt(device, place, face?.mac ?? '');
+
+/** In the place of one that is there. */
+function keepRecord(device: Device, record: AddressRecord): void {
+  const known = recordAt(device, record.place, record.mac);
+  if (known) device.addresses[device.addresses.indexOf(known)] = record;
+  else if (device.addresses.length === 0) device.addresses = [record];
+  else device.addresses.push(record);
+}
 
 function strength(how: string): number {
   if (how === 'dhcp') return 2;
@@ -1253,7 +1286,7 @@ function strength(how: string): number {
 /** The current address shown in lists: the newest, IPv4 before IPv6. */
 function mainAddress(device: Device): AddressRecord | null {
   let main: AddressRecord | null = null;
-  for (const record of device.addresses.values()) {
+  for (const record of device.addresses) {
     if (main === null || rank(record) > rank(main) || (rank(record) === rank(main) && record.first_ms > main.first_ms))
       main = record;
   }
@@ -1321,7 +1354,7 @@ function conductOf(device: Device): Conduct {
   let modules = 0;
   for (const part of device.parts.values()) if (part.kind === 'module') modules++;
   return {
-    deeds: [...device.deeds.values()],
+    deeds: device.deeds,
     router: isRouter(device),
     redundancy: device.redundancy,
     units,

@@ -112,8 +112,8 @@ export class Stored {
   activities = new Map<number, ReturnType<typeof emptyChangeSet>['activities'][number]>();
   events = emptyChangeSet().events;
 
-  drain(inventory: Inventory): this {
-    const changes = inventory.drain();
+  drain(inventory: Inventory, most_conversations?: number): this {
+    const changes = inventory.drain(most_conversations);
     for (const row of changes.devices) this.devices.set(row.id, row);
     for (let i = 0; i < changes.device_times.length; i += 2)
       this.devices.get(changes.device_times[i + 1])!.last_ms = changes.device_times[i];

@@ -59,7 +59,7 @@ const TABLES = Object.keys(COLUMNS) as PackedTable[];
 export function pack(changes: ChangeSet): PackedChanges {
   const { captures, device_resets, reassignments, activities_gone, device_times, connection_counts, activity_counts } = changes;
   const rows = {} as Record<PackedTable, Value[]>;
-  for (const table of TABLES) rows[table] = flat(changes[table] as unknown as Record<string, unknown>[], COLUMNS[table]);
+  for (const table of TABLES) rows[table] = flat(table, changes[table]);
   const { evidence } = changes;
   const bytes = new Uint8Array(evidence.reduce((sum, row) => sum + row.bytes.length, 0));
   let at = 0;
@@ -72,16 +72,67 @@ export function pack(changes: ChangeSet): PackedChanges {
   }; // biome-ignore format: one value
 }
 
-/** Flags as SQLite has them, objects as JSON. */
-function flat(rows: readonly Record<string, unknown>[], columns: readonly string[]): Value[] {
+/** Flags as SQLite has them. */
+const flag = (value: boolean): number => (value ? 1 : 0);
+
+/** Written out: going through the names of the columns took ten times as long. */
+export const PACKERS: { readonly [Table in PackedTable]: (row: ChangeSet[Table][number], out: Value[]) => void } = {
+  devices: (r, out) =>
+    void out.push(
+      r.id, r.first_ms, r.last_ms, r.first_frame, r.capture_id, r.name, r.type, r.type_reason, r.purdue_level,
+      flag(r.programming_station), r.programming_reason, flag(r.router), flag(r.gateway), r.vendor, r.model, r.firmware,
+      r.serial, r.mac, r.ip, r.segment, r.zone, r.behaviour,
+    ),
+  interfaces: (r, out) =>
+    void out.push(
+      r.device_id, r.segment, r.mac, r.vendor, flag(r.router), r.first_ms, r.last_ms,
+    ),
+  addresses: (r, out) =>
+    void out.push(
+      r.device_id, r.segment, r.ip, r.mac, r.how, r.via_mac, flag(r.current), r.first_ms, r.last_ms, r.first_frame,
+      r.capture_id,
+    ),
+  attributes: (r, out) =>
+    void out.push(
+      r.device_id, r.part, r.attribute, r.value, r.app_proto, r.field, r.ip, flag(r.current), flag(r.preferred), r.first_ms,
+      r.last_ms, r.first_frame, r.capture_id,
+    ),
+  parts: (r, out) =>
+    void out.push(
+      r.device_id, r.part, r.kind, r.number, r.ip, r.app_proto, r.first_ms, r.last_ms, r.first_frame, r.capture_id,
+    ),
+  connections: (r, out) =>
+    void out.push(
+      r.id, r.segment, r.proto, r.app_proto, r.recognised_by, r.opener_device, r.opener_mac, r.opener_ip, r.responder_device,
+      r.responder_mac, r.responder_ip, r.server_port, r.client, flag(r.opener_certain), r.ethertype, r.flows,
+      r.packets_from_opener, r.packets_from_responder, r.bytes_from_opener, r.bytes_from_responder, r.first_ms, r.last_ms,
+      r.first_frame, r.capture_id,
+    ),
+  activities: (r, out) =>
+    void out.push(
+      r.id, r.connection_id, r.app_proto, r.operation, flag(r.from_opener), r.role, r.target, r.target_first, r.target_last,
+      r.unit, r.unit_name, r.count, r.first_ms, r.last_ms, r.first_frame, r.capture_id,
+    ),
+  alerts: (r, out) =>
+    void out.push(
+      r.key, r.kind, r.severity, r.title, r.description, r.source_mac, r.source_ip, r.source_port, r.source_device,
+      r.source_zone, r.destination_mac, r.destination_ip, r.destination_port, r.destination_device, r.destination_zone,
+      r.segment, r.proto, r.app_proto, r.operation, r.technique, JSON.stringify(r.details), r.count, r.first_ms, r.last_ms,
+      r.first_frame, r.last_frame, r.capture_id,
+    ),
+  evidence: (r, out) =>
+    void out.push(
+      r.ordinal, r.capture_id, r.frame, r.seconds, r.nanoseconds, r.captured, r.wire, r.link_type, r.alert_key,
+    ),
+  events: (r, out) =>
+    void out.push(
+      r.capture_id, r.frame, r.time_ms, r.kind, r.device_id, r.title, JSON.stringify(r.details),
+    ),
+}; // biome-ignore format: in the order of COLUMNS
+
+function flat<Table extends PackedTable>(table: Table, rows: readonly ChangeSet[Table][number][]): Value[] {
   const values: Value[] = [];
-  for (const row of rows) {
-    for (const column of columns) {
-      const value = row[column];
-      if (typeof value === 'boolean') values.push(value ? 1 : 0);
-      else if (typeof value === 'object' && value !== null) values.push(JSON.stringify(value));
-      else values.push(value as Value);
-    }
-  }
+  const packer = PACKERS[table];
+  for (const row of rows) packer(row, values);
   return values;
 }

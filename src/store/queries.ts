@@ -161,6 +161,19 @@ export interface StoredCapture {
   warnings: string[];
 }
 
+export interface ProtocolTotal {
+  app_proto: string;
+  proto: string;
+  conversations: number;
+  packets: number;
+}
+
+export interface AlertTotal {
+  kind: string;
+  alerts: number;
+  times: number;
+}
+
 /** What the inventory goes on from after a restart: `Inventory.load`. */
 export interface Snapshot {
   next_device_id: number;
@@ -390,6 +403,19 @@ export class StoreReader {
 
   captures(): StoredCapture[] {
     return this.#all<StoredCapture>('SELECT * FROM captures ORDER BY id', [], ['finished'], ['counters', 'warnings']);
+  }
+
+  /** What was spoken, the most packets first; `app_proto` is '' for what was not recognised, told apart by `proto`. */
+  protocolTotals(): ProtocolTotal[] {
+    return this.#all<ProtocolTotal>(
+      `SELECT app_proto, iif(app_proto = '', proto, '') AS proto, count(*) AS conversations,
+       sum(packets_from_opener + packets_from_responder) AS packets FROM connections GROUP BY 1, 2 ORDER BY packets DESC, 1, 2`,
+    );
+  }
+
+  /** Alerts of each kind there is, and how often they were raised. */
+  alertTotals(): AlertTotal[] {
+    return this.#all<AlertTotal>('SELECT kind, count(*) AS alerts, sum(count) AS times FROM alerts GROUP BY kind ORDER BY kind');
   }
 
   /** Rows of each table: devices (without merged ones), connections, activities, alerts, evidence, events, captures. */

@@ -10,7 +10,7 @@ import { Script } from '../inventory/testing.ts';
 import { type AlertRow, type ChangeSet, type ConnectionRow, emptyChangeSet } from './change-set.ts';
 import { StoreError } from './errors.ts';
 import { APPLICATION_ID, migrate, SCHEMA_VERSION } from './migrations.ts';
-import { pack } from './packed.ts';
+import { COLUMNS, PACKERS, type PackedTable, pack } from './packed.ts';
 import { StoreReader } from './queries.ts';
 import { packagedVendors } from './vendor-registry.ts';
 import { DATABASE_FILE, Writer } from './writer.ts';
@@ -515,6 +515,16 @@ describe('queries', () => {
     expect(reader.totals().connections).toBe(0);
     writer.apply(changes({ connections: [connection(1), connection(2)] }));
     expect(reader.totals().connections).toBe(2);
+  });
+});
+
+describe('a packed change set', () => {
+  test.each(Object.keys(COLUMNS) as PackedTable[])('%s: the values stand in the order of their columns', (table) => {
+    const row = new Proxy({} as never, { get: (_, name) => name });
+    const values: unknown[] = [];
+    PACKERS[table](row, values as never);
+    // A flag is a number, details are JSON.
+    expect(values.map((value, i) => (value === 1 || value === '"details"' ? COLUMNS[table][i] : value))).toEqual(COLUMNS[table]);
   });
 });
 
