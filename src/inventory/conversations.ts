@@ -35,11 +35,48 @@ export interface Share {
   first_frame: number;
 }
 
+/** Numbers, first in first out. A Map finds its first entry behind all those that were deleted; here each costs the same. */
+class Queue {
+  #values: number[] = [];
+  #first = 0;
+
+  get size(): number {
+    return this.#values.length - this.#first;
+  }
+
+  clear(): void {
+    this.#values = [];
+    this.#first = 0;
+  }
+
+  push(value: number): void {
+    this.#values.push(value);
+  }
+
+  /** Of one that is not empty. */
+  shift(): number {
+    const value = this.#values[this.#first++];
+    if (this.#first > 1024 && this.#first * 2 > this.#values.length) {
+      this.#values = this.#values.slice(this.#first);
+      this.#first = 0;
+    }
+    return value;
+  }
+
+  keep(wanted: (value: number) => boolean): void {
+    this.#values = this.#values.slice(this.#first).filter(wanted);
+    this.#first = 0;
+  }
+}
+
 /** The flows being followed, and what they add up to: connections and their activities. */
 export class Conversations {
   readonly limits: Limits;
   readonly counters: InventoryCounters;
   readonly #flows = new Map<number, Flow>();
+  /** Ids in the order in which flows were opened: those that are counted in a row, and those for whose row there was no room. */
+  readonly #counted = new Queue();
+  readonly #uncounted = new Queue();
   readonly #pairs = new Map<string, Pair>();
   #connection_count = 0;
   #activity_count = 0;
@@ -58,6 +95,8 @@ export class Conversations {
   /** Flow ids begin anew. */
   begin(): void {
     this.#flows.clear();
+    this.#counted.clear();
+    this.#uncounted.clear();
   }
 
   get pending(): number {
@@ -72,14 +111,8 @@ export class Conversations {
   }
 
   open(at: Moment, opened: ot_sensor.FlowOpened.$Properties): void {
-    if (this.#flows.size >= this.limits.flows) {
-      for (const [id, oldest] of this.#flows) {
-        this.#flows.delete(id);
-        letGo(oldest);
-        break;
-      }
-      this.counters.flows_forgotten++;
-    }
+    const flow_id = opened.flow_id ?? 0;
+    if (this.#flows.size >= this.limits.flows && !this.#flows.has(flow_id)) this.#forgetOldest();
     const opener = newEnd(opened.opener);
     const responder = newEnd(opened.responder);
     const segment = segmentText(opened.vlan);
@@ -100,14 +133,37 @@ export class Conversations {
       first_frame: at.frame,
       pair: this.#pair(segment, proto, ethertype, opener, responder),
       connection: null,
+      refused: false,
       shares: NO_SHARES,
       packets_from_opener: 0,
       packets_from_responder: 0,
       bytes_from_opener: 0,
       bytes_from_responder: 0,
     };
-    this.#flows.set(opened.flow_id ?? 0, flow);
+    this.#flows.set(flow_id, flow);
     this.#join(flow);
+    const queue = flow.connection ? this.#counted : this.#uncounted;
+    queue.push(flow_id);
+    if (queue.size > 2 * this.#flows.size + 1024) queue.keep((id) => this.#flows.has(id));
+  }
+
+  /** The one that was opened first; those that are counted in a row stay as long as there are others. */
+  #forgetOldest(): void {
+    for (;;) {
+      const is_uncounted = this.#uncounted.size > 0;
+      const id = is_uncounted ? this.#uncounted.shift() : this.#counted.shift();
+      const flow = this.#flows.get(id);
+      if (flow === undefined) continue;
+      if (is_uncounted && flow.connection) {
+        // There was room for it later.
+        this.#counted.push(id);
+        continue;
+      }
+      this.#flows.delete(id);
+      letGo(flow);
+      this.counters.flows_forgotten++;
+      return;
+    }
   }
 
   /** Adds what a flow carried since the last update. */
@@ -264,8 +320,12 @@ export class Conversations {
       return;
     }
     if (connection === undefined) {
-      if (this.#connection_count >= this.limits.connections) {
-        if (!flow.connection) this.counters.connections_refused++;
+      // The row that its last flow leaves makes room for the next.
+      if (this.#connection_count >= this.limits.connections && flow.connection?.total_flows !== 1) {
+        if (!flow.connection && !flow.refused) {
+          flow.refused = true;
+          this.counters.connections_refused++;
+        }
         return;
       }
       connection = this.#newConnection(flow, pair, server_port);

@@ -215,6 +215,8 @@ export interface Flow {
   first_frame: number;
   pair: Pair;
   connection: Connection | null;
+  /** There was no room for its connection, and that was counted. */
+  refused: boolean;
   /** Where others count, too. */
   shares: Share[];
   packets_from_opener: number;

@@ -725,6 +725,20 @@ describe('properties', () => {
     }
   });
 
+  test('flows beyond the limit: those that are counted in a row stay, and none is counted twice as refused', () => {
+    const inventory = new Inventory({ limits: { flows: 20, connections: 10 } });
+    const s = new Script(inventory);
+    const end = (i: number) => [`${HMI}/10.0.0.2:${4000 + i}`, `${PLC}/10.0.0.${i}:502`] as const;
+    s.sees(`${HMI}/10.0.0.2`);
+    for (let i = 1; i <= 100; i++) s.opens(i, ...end(i));
+    for (let i = 1; i <= 100; i++) s.carries(i, 'modbus', 2, 2).carries(i, 'modbus', 1, 1, { ended: true });
+    const { connections } = inventory.drain();
+    expect(connections.map((c) => [c.responder_ip, c.app_proto, c.flows, c.packets_from_opener])).toEqual(
+      Array.from({ length: 10 }, (_, i) => [`10.0.0.${i + 1}`, 'modbus', 1, 3]),
+    );
+    expect(inventory.counters).toMatchObject({ flows_forgotten: 80, connections_refused: 90, facts_without_flow: 160 });
+  });
+
   test('hosts that one router MAC invents leave room for devices in the segment, and each refusal is counted once', () => {
     const inventory = new Inventory({ limits: { devices: 40, devices_without_mac: 30 } });
     const s = new Script(inventory);
