@@ -340,7 +340,7 @@ describe.skipIf(skipped)('live capture', () => {
       const { openCaptureFile } = await import(root + 'src/capture/file-source.js');
       const { Pipeline } = await import(root + 'src/engine/pipeline.js');
       const records = async (source) => {
-        const pipeline = new Pipeline({ shards: 2, output: 'records', protocols: null, policy: null });
+        const pipeline = new Pipeline({ shards: 2, output: 'records', protocols: null });
         const lines = [];
         const { packets } = await pipeline.run(source, (answers) => {
           for (const { records } of answers) {

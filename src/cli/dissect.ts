@@ -32,7 +32,7 @@ Examples:
 
 async function dissect(files: string[], { protocol, shards }: DissectOptions): Promise<void> {
   await checkProtocols(protocol ?? []);
-  const pipeline = new Pipeline({ shards, output: 'records', protocols: protocol ?? null, policy: null });
+  const pipeline = new Pipeline({ shards, output: 'records', protocols: protocol ?? null });
   const output = new Output(process.stdout);
   const merger = new RecordMerger();
   const failures = new FailureLog();

@@ -4,9 +4,7 @@ import { integer } from './arguments.ts';
 import { dataOption } from './data.ts';
 import { EXIT_INTERRUPTED } from './failure.ts';
 import { Progress } from './progress.ts';
-import { printSummary } from './summary.ts';
 import { type Format, format } from './table.ts';
-import { loadPolicy } from './zone-file.ts';
 
 interface ReplayArguments {
   data: string;
@@ -52,12 +50,11 @@ function speed(text: string): number {
 }
 
 async function run(files: string[], { data, zones, shards, speed, format }: ReplayArguments): Promise<void> {
-  const policy = zones === undefined ? null : loadPolicy(zones);
   const interruption = interruptible();
   let progress: Progress | undefined;
-  const result = await replay(files, {
+  const running = replay(files, {
     data,
-    policy,
+    policy: async () => (zones === undefined ? null : (await import('./zone-file.ts')).loadPolicy(zones)),
     shards,
     speed,
     signal: interruption.signal,
@@ -66,6 +63,8 @@ async function run(files: string[], { data, zones, shards, speed, format }: Repl
       progress.update();
     },
   }).finally(() => progress?.stop());
+  // Loaded while the threads work.
+  const [result, { printSummary }] = await Promise.all([running, import('./summary.ts')]);
   for (const { source, message } of result.warnings) process.stderr.write(`ot-sensor: ${source}: ${message}\n`);
   if (interruption.signal.aborted) process.stderr.write('ot-sensor: interrupted; what was read until then is stored\n');
   await printSummary(result, { data, zones, format });

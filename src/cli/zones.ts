@@ -59,7 +59,7 @@ async function check(file: string, { format }: { format: Format }): Promise<void
 
 async function test(file: string, captures: string[], { shards, format }: { shards: number; format: Format }): Promise<void> {
   const policy = loadPolicy(file);
-  const pipeline = new Pipeline({ shards, output: 'facts', protocols: null, policy });
+  const pipeline = new Pipeline({ shards, output: 'facts', protocols: null });
   let progress: Progress | undefined;
   const failures = new FailureLog();
   const found = new Map<string, Record<string, string | number>>();
@@ -73,7 +73,7 @@ async function test(file: string, captures: string[], { shards, format }: { shar
         const facts = answers.flatMap(({ facts }) => (facts === null ? [] : ot_sensor.BatchFacts.decode(facts).facts));
         for (const fact of facts.sort(factOrder)) take(fact, found);
       },
-      { onProgress: () => progress?.update() },
+      { policy, onProgress: () => progress?.update() },
     );
     progress.stop();
     for (const { source: name, message } of source.warnings) process.stderr.write(`ot-sensor: ${name}: ${message}\n`);

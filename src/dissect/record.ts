@@ -1,6 +1,6 @@
 import type { Span } from './reader.ts';
 import type { Row } from './row.ts';
-import { makeRowClass } from './row-class.ts';
+import { checkNames, makeRowClass } from './row-class.ts';
 
 /** How a field is stored and shown. `bits` in u8…u64 is for the documentation; all numbers but u64 are kept as doubles, exactly. */
 export type FieldKind =
@@ -106,7 +106,12 @@ let records = 0;
 /** Declares a record once; the row's layout and type, its JSON, the rules' fields, the documentation and the oracle follow from it. */
 export function record<F extends Fields>(name: string, meaning: string, fields: F): RecordType<F> {
   const type = { name, meaning, fields, fieldNames: Object.keys(fields), id: records++ } as unknown as RecordType<F>;
-  const RowClass = makeRowClass(type as unknown as RecordType);
-  (type as { newRow: () => Row }).newRow = () => new RowClass(type as unknown as RecordType);
+  const plain = type as unknown as RecordType;
+  checkNames(plain);
+  let RowClass: ReturnType<typeof makeRowClass> | undefined;
+  (type as { newRow: () => Row }).newRow = () => {
+    RowClass ??= makeRowClass(plain);
+    return new RowClass(plain);
+  };
   return type;
 }

@@ -1,5 +1,5 @@
 import { JsonWriter } from './json.ts';
-import { NumberList, type RecordType } from './record.ts';
+import { type Field, NumberList, type RecordType } from './record.ts';
 import { Row } from './row.ts';
 
 const MAX_FIELDS = 96;
@@ -24,82 +24,40 @@ const TAKEN = new Set([
   'clear',
 ]);
 
+/** Is the declaration one that a class can be made of? Throws where not. */
+export function checkNames({ name: record, fieldNames }: RecordType): void {
+  if (fieldNames.length > MAX_FIELDS)
+    throw new Error(`record ${record} has ${fieldNames.length} fields; the limit is ${MAX_FIELDS}`);
+  for (const name of [record, ...fieldNames]) {
+    if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`record ${record}: "${name}" is not snake_case`);
+    if (TAKEN.has(name)) throw new Error(`record ${record}: "${name}" is a name of Row itself`);
+  }
+}
+
 /**
- * Makes the row class of a record type. The accessors and the JSON writer are generated as source at start: closures over
- * offsets become megamorphic once several record types are mixed, a class a type stays a typed store.
- * Only names and numbers of our own declarations go into the source, and names are checked here.
+ * Makes the row class of a record type. Accessors and the JSON writer are generated as source: closures over offsets become
+ * megamorphic once several record types are mixed, a class a type stays a typed store. Only names and numbers of our own declarations
+ * go into the source, and `checkNames` has seen them. Made when the first row is wanted, the JSON writer when the first is written:
+ * most runs see few of the protocols there are, and a start waits for none of them.
  */
 export function makeRowClass(type: RecordType): new (type: RecordType) => Row {
-  const names = type.fieldNames;
-  if (names.length > MAX_FIELDS) throw new Error(`record ${type.name} has ${names.length} fields; the limit is ${MAX_FIELDS}`);
-  for (const name of [type.name, ...names]) {
-    if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`record ${type.name}: "${name}" is not snake_case`);
-    if (TAKEN.has(name)) throw new Error(`record ${type.name}: "${name}" is a name of Row itself`);
-  }
   const lists: string[] = [];
   const accessors: string[] = [];
-  const writes: string[] = [];
-  const constants: Record<string, unknown> = {};
-  names.forEach((name, index) => {
+  type.fieldNames.forEach((name, index) => {
     const field = type.fields[name];
-    const mask = `p${index >> 5}`;
-    const bit = `${1 << (index & 31)}`;
-    const key = `key_${index}`;
-    constants[key] = JsonWriter.constant(`,"${name}":`);
-    writes.push(`if (this.${mask} & ${bit}) { out.constant(${key});`);
+    const mark = `this.p${index >> 5} |= ${1 << (index & 31)};`;
+    const value = field.kind === 'u64' ? `this.u64[${index}]` : `this.v[${index}]`;
     if (field.list) {
       lists.push(`this.list_${index}.count = 0; this.list_${index}.dropped = 0;`);
-      accessors.push(`get ${name}() { this.${mask} |= ${bit}; return this.list_${index}; }`);
-      writes.push(`out.numbers(this.list_${index}.values, this.list_${index}.count); }`);
-      return;
-    }
-    switch (field.kind) {
-      case 'u64':
-        accessors.push(
-          `get ${name}() { return this.u64[${index}]; } set ${name}(x) { this.${mask} |= ${bit}; this.u64[${index}] = x; }`,
-        );
-        writes.push(`out.ascii(this.u64[${index}].toString());`);
-        break;
-      case 'bool':
-        accessors.push(
-          `get ${name}() { return this.v[${index}] !== 0; } set ${name}(x) { this.${mask} |= ${bit}; this.v[${index}] = x ? 1 : 0; }`,
-        );
-        writes.push(`out.constant(this.v[${index}] !== 0 ? key_true : key_false);`);
-        break;
-      default:
-        accessors.push(
-          `get ${name}() { return this.v[${index}]; } set ${name}(x) { this.${mask} |= ${bit}; this.v[${index}] = x; }`,
-        );
-        switch (field.kind) {
-          case 'text':
-          case 'bytes':
-          case 'mac':
-          case 'ipv6':
-            writes.push(`out.${field.kind === 'bytes' ? 'bytesSpan' : field.kind}(this.bytes, this.v[${index}]);`);
-            break;
-          case 'time_ms':
-          case 'ipv4':
-            writes.push(`out.${field.kind}(this.v[${index}]);`);
-            break;
-          default:
-            writes.push(`out.number(this.v[${index}]);`);
-        }
-    }
-    if (field.names) {
-      constants[`names_${index}`] = new Map(
-        Object.entries(field.names).map(([value, text]) => [
-          Number(value),
-          JsonWriter.constant(`,"${name}_name":${JSON.stringify(text)}`),
-        ]),
-      );
-      writes.push(`const n = names_${index}.get(this.v[${index}]); if (n !== undefined) out.constant(n);`);
-    }
-    writes.push('}');
+      accessors.push(`get ${name}() { ${mark} return this.list_${index}; }`);
+    } else if (field.kind === 'bool') {
+      accessors.push(`get ${name}() { return ${value} !== 0; } set ${name}(x) { ${mark} ${value} = x ? 1 : 0; }`);
+    } else accessors.push(`get ${name}() { return ${value}; } set ${name}(x) { ${mark} ${value} = x; }`);
   });
-  const listMembers = names
-    .map((_, index) => (type.fields[names[index]].list ? `this.list_${index} = new NumberList();` : ''))
-    .filter(Boolean);
-  const hasU64 = names.some((name) => type.fields[name].kind === 'u64');
+  const listMembers = type.fieldNames.flatMap((name, index) =>
+    type.fields[name].list ? [`this.list_${index} = new NumberList();`] : [],
+  );
+  const hasU64 = type.fieldNames.some((name) => type.fields[name].kind === 'u64');
   const source = `
     'use strict';
     return class extends Row {
@@ -110,21 +68,64 @@ export function makeRowClass(type: RecordType): new (type: RecordType) => Row {
       }
       ${accessors.join('\n')}
       clearLists() { ${lists.join('\n')} }
-      writeFields(out) {
-        const start = out.position;
-        ${writes.join('\n')}
-        // Every member begins with a comma: the first one becomes the brace.
-        if (out.position === start) out.byte(123);
-        else out.bytes[start] = 123;
-        out.byte(125);
-      }
     };`;
-  const scope = {
-    Row,
-    NumberList,
-    key_true: JsonWriter.constant('true'),
-    key_false: JsonWriter.constant('false'),
-    ...constants,
+  const RowClass = new Function('Row', 'NumberList', source)(Row, NumberList) as new (type: RecordType) => Row;
+  RowClass.prototype.writeFields = function (this: Row, out: JsonWriter): void {
+    RowClass.prototype.writeFields = makeJsonWriter(type);
+    this.writeFields(out);
   };
-  return new Function(...Object.keys(scope), source)(...Object.values(scope));
+  return RowClass;
+}
+
+/** The method that writes a row's present fields as a JSON object. */
+function makeJsonWriter(type: RecordType): (this: Row, out: JsonWriter) => void {
+  const constants: Record<string, unknown> = { key_true: JsonWriter.constant('true'), key_false: JsonWriter.constant('false') };
+  const writes = type.fieldNames.map((name, index) => {
+    const field = type.fields[name];
+    constants[`key_${index}`] = JsonWriter.constant(`,"${name}":`);
+    let write = `out.constant(key_${index}); ${valueWriter(field, index)}`;
+    if (field.names && !field.list) {
+      constants[`names_${index}`] = new Map(
+        Object.entries(field.names).map(([value, text]) => [
+          Number(value),
+          JsonWriter.constant(`,"${name}_name":${JSON.stringify(text)}`),
+        ]),
+      );
+      write += `const n = names_${index}.get(this.v[${index}]); if (n !== undefined) out.constant(n);`;
+    }
+    return `if (this.p${index >> 5} & ${1 << (index & 31)}) { ${write} }`;
+  });
+  const source = `
+    'use strict';
+    return function writeFields(out) {
+      const start = out.position;
+      ${writes.join('\n')}
+      // Every member begins with a comma: the first one becomes the brace.
+      if (out.position === start) out.byte(123);
+      else out.bytes[start] = 123;
+      out.byte(125);
+    };`;
+  return new Function(...Object.keys(constants), source)(...Object.values(constants));
+}
+
+function valueWriter(field: Field, index: number): string {
+  if (field.list) return `out.numbers(this.list_${index}.values, this.list_${index}.count);`;
+  const value = `this.v[${index}]`;
+  switch (field.kind) {
+    case 'u64':
+      return `out.ascii(this.u64[${index}].toString());`;
+    case 'bool':
+      return `out.constant(${value} !== 0 ? key_true : key_false);`;
+    case 'bytes':
+      return `out.bytesSpan(this.bytes, ${value});`;
+    case 'text':
+    case 'mac':
+    case 'ipv6':
+      return `out.${field.kind}(this.bytes, ${value});`;
+    case 'time_ms':
+    case 'ipv4':
+      return `out.${field.kind}(${value});`;
+    default:
+      return `out.number(${value});`;
+  }
 }

@@ -21,7 +21,8 @@ export class FactsConsumer implements RowConsumer {
   private readonly table: FlowTable;
   private readonly facts: FactLog;
   private readonly findings: Findings;
-  private readonly policy: PolicyWatch | null;
+  /** Replaced between two batches where the zone file was read again. */
+  policy: PolicyWatch | null;
 
   constructor(registry: Registry, table: FlowTable, facts: FactLog, findings: Findings, policy: PolicyWatch | null) {
     this.registry = registry;

@@ -94,6 +94,16 @@ export class Findings {
     });
   }
 
+  /** Another policy holds: its verdicts have other numbers, and the flow's ends may be in other zones. Between two batches only. */
+  forgetCrossings(notes: FlowNotes): void {
+    notes.pair = null;
+    if (notes.findings === null) return;
+    const lowest = numberOf('zone_crossing', 0);
+    for (const number of notes.findings.keys()) {
+      if (number >= lowest && number < lowest + 2 ** 32) notes.findings.delete(number);
+    }
+  }
+
   /** A packet behind a finding that still belongs to its transaction. */
   follow(notes: FlowNotes, p: Packet): void {
     notes.follow_packets--;

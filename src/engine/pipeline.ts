@@ -1,5 +1,6 @@
 import { BatchWriter, MAX_BATCHES_UNDER_WAY, PacketRing } from '../capture/batch.ts';
 import type { PacketSource } from '../capture/source.ts';
+import type { PolicyModel } from '../policy/conduits.ts';
 import { ShardPool } from './pool.ts';
 import type { ShardOptions } from './shard.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
@@ -7,6 +8,8 @@ import type { BatchAnswer, BatchTask } from './worker.ts';
 export interface RunOptions {
   /** Packet time between two reports of the counters, which are also when everything found is stored. */
   flush_ms?: number;
+  /** What holds from the first packet on; null or left out: nothing is a crossing. */
+  policy?: PolicyModel | null;
   /** Holds packets back until they are due, for replay at the speed of the capture: undefined where the time has come. */
   pace?: (packet_ms: number) => Promise<void> | undefined;
   /** Ends the run early: what was read until then is worked through to the end. */
@@ -33,8 +36,9 @@ export interface PipelineTotals {
 export class Pipeline {
   private readonly ring = new PacketRing();
   private readonly pool: ShardPool;
+  private order: ((order: Order) => Promise<void>) | null = null;
 
-  constructor(options: Omit<ShardOptions, 'shard' | 'shards'> & { shards: number }) {
+  constructor(options: Omit<ShardOptions, 'shard' | 'shards' | 'policy'> & { shards: number }) {
     const { shards, ...shardOptions } = options;
     this.pool = new ShardPool(shards, this.ring.buffers, shardOptions);
   }
@@ -44,7 +48,19 @@ export class Pipeline {
    * has gone through the sink when this throws or resolves.
    */
   run(source: PacketSource, sink: BatchSink, options: RunOptions = {}): Promise<PipelineTotals> {
-    return run(this.ring, this.pool, source, sink, options);
+    return run(this.ring, this.pool, source, sink, options, (order) => {
+      this.order = order;
+    });
+  }
+
+  /** Between two batches of a run: all counters and the counts of all flows are said now. Resolves when the sink has taken them. */
+  async flush(): Promise<void> {
+    await this.order?.({ flush: true, say_flows: true });
+  }
+
+  /** Between two batches of a run, for all shards at the same packet: from there on another policy holds. No packet is lost. */
+  async setPolicy(policy: PolicyModel | null): Promise<void> {
+    await this.order?.({ flush: true, policy });
   }
 
   async close(): Promise<void> {
@@ -52,14 +68,18 @@ export class Pipeline {
   }
 }
 
+/** What is asked of the shards between two batches. */
+type Order = Pick<BatchTask, 'flush' | 'say_flows' | 'policy'>;
+
 async function run(
   ring: PacketRing,
   pool: ShardPool,
   source: PacketSource,
   sink: BatchSink,
   options: RunOptions,
+  takeOrders: (order: ((order: Order) => Promise<void>) | null) => void,
 ): Promise<PipelineTotals> {
-  const { flush_ms = 10_000, pace, signal, onProgress } = options;
+  const { flush_ms = 10_000, policy = null, pace, signal, onProgress } = options;
   const writer = new BatchWriter(ring);
   const underWay: Promise<void>[] = [];
   const most_under_way = MAX_BATCHES_UNDER_WAY - 1 - (source.read_ahead ?? 0);
@@ -73,19 +93,20 @@ async function run(
     const entry = ring.entry(frame);
     return ring.seconds(entry) * 1000 + ring.nanoseconds(entry) / 1e6;
   };
-  const hand = (task: BatchTask) => {
+  const hand = (task: BatchTask): Promise<void> => {
     const answers = pool.run(task);
     done = done.then(async () => sink(await answers, task, ring));
     // A failure is seen by whoever awaits `done`; the others must not be reported as unhandled.
     answers.catch(() => {});
     done.catch(() => {});
-    underWay.push(done);
+    return done;
   };
   const handPackets = (first_frame: number, end: number) => {
     first_ms ??= timeOf(first_frame);
     last_ms = timeOf(end - 1);
     const period = Math.floor(last_ms / flush_ms);
-    hand({ range: { first_frame, count: end - first_frame }, flush: lastFlush >= 0 && period !== lastFlush, finish: false });
+    const flush = lastFlush >= 0 && period !== lastFlush;
+    underWay.push(hand({ range: { first_frame, count: end - first_frame }, flush, finish: false }));
     packets = end - 1;
     lastFlush = period;
     onProgress?.();
@@ -98,8 +119,10 @@ async function run(
       stop = () => resolve(null);
       filling.then(resolve, reject);
     });
-  await pool.ready();
+  await pool.ready(policy);
   const started = performance.now();
+  // An order holds no packets, so it does not count as a batch under way.
+  takeOrders((order) => hand({ range: { first_frame: packets + 1, count: 0 }, finish: false, ...order }));
   try {
     while (!signal?.aborted) {
       while (underWay.length >= most_under_way) await underWay.shift();
@@ -125,11 +148,12 @@ async function run(
       }
       if (!signal?.aborted) handPackets(first, end);
     }
-    hand({ range: { first_frame: packets + 1, count: 0 }, flush: true, finish: true });
-    await done;
+    takeOrders(null);
+    await hand({ range: { first_frame: packets + 1, count: 0 }, flush: true, finish: true });
     if (failure !== null) throw failure.error;
     return { packets, first_ms, last_ms, duration_ms: performance.now() - started };
   } finally {
+    takeOrders(null);
     source.close();
   }
 }

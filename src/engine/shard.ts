@@ -12,6 +12,7 @@ import {
   type FlowLimits,
   FlowTable,
   FROM_START,
+  JUDGED,
   OPENER_CERTAIN,
   PAYLOAD_SEEN,
   PROTOCOL_ETHERNET,
@@ -75,7 +76,7 @@ export class Shard implements PduSink {
   private readonly dissection: Dissection;
   private readonly framer: Framer;
   private readonly tcp: TcpOrder;
-  private readonly policy: PolicyWatch | null;
+  private policy: PolicyWatch | null;
   private readonly factsConsumer: FactsConsumer | null;
   private readonly consumer: RowConsumer;
   private dirty: number[] = [];
@@ -97,8 +98,7 @@ export class Shard implements PduSink {
     this.framer = new Framer(registry, this);
     this.tcp = new TcpOrder(this.table, this.framer);
     this.findings = new Findings(this.table, this.facts);
-    this.policy =
-      options.policy && new PolicyWatch(options.policy, registry, this.table, this.findings, (slot) => this.stateOf(slot));
+    this.policy = this.watch(options.policy);
     if (options.output === 'records') {
       const wanted = options.protocols?.map((name) => registry.indexOf(name)) ?? null;
       this.records = new RecordsConsumer(registry, this.table, wanted);
@@ -109,6 +109,25 @@ export class Shard implements PduSink {
       this.factsConsumer = new FactsConsumer(registry, this.table, this.facts, this.findings, this.policy);
       this.consumer = this.factsConsumer;
     }
+  }
+
+  private watch(model: PolicyModel | null): PolicyWatch | null {
+    return model && new PolicyWatch(model, this.registry, this.table, this.findings, (slot) => this.stateOf(slot));
+  }
+
+  /**
+   * Between two batches: from the next packet on another policy holds, for the flows that are there too. What they were found to cross
+   * is forgotten, and found again where it still is a crossing; the collector knows it by its key.
+   */
+  setPolicy(model: PolicyModel | null): void {
+    const { table } = this;
+    this.policy = this.watch(model);
+    if (this.factsConsumer !== null) this.factsConsumer.policy = this.policy;
+    table.forEach((slot) => {
+      table.flags[slot] &= ~JUDGED;
+      const state = table.states[slot];
+      if (state !== undefined) this.findings.forgetCrossings(state.notes as FlowNotes);
+    });
   }
 
   /** Works through a batch. What it found is in `facts` (or `records`) afterwards. */
@@ -389,16 +408,25 @@ export class Shard implements PduSink {
 
   /** Where a new stretch of packet time begins with `frame`: says the counts of all flows up to it. */
   private nextSecond(second: number, frame: number): void {
-    const { table, dirty } = this;
     this.second = second;
     const period = Math.floor(second / FLUSH_SECONDS);
     if (period === this.period) return;
     this.period = period;
+    this.sayDirty(frame - 0.5);
+  }
+
+  /** Says the counts of all flows up to `newest`, the last frame there was. */
+  sayFlows(newest: number): void {
+    this.sayDirty(newest + 0.5);
+  }
+
+  private sayDirty(order: number): void {
+    const { table, dirty } = this;
     if (dirty.length === 0) return;
     dirty.sort((a, b) => table.id[a] - table.id[b]);
     for (const slot of dirty) {
       table.flags[slot] &= ~DIRTY;
-      this.sayFlow(slot, false, frame - 0.5);
+      this.sayFlow(slot, false, order);
     }
     this.dirty = [];
   }

@@ -4,6 +4,7 @@ import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { dissectors } from '../../dissectors/index.ts';
 import type { BatchRange, RingBuffers } from '../capture/batch.ts';
 import { Registry } from '../dissect/registry.ts';
+import type { PolicyModel } from '../policy/conduits.ts';
 import { Shard, type ShardOptions } from './shard.ts';
 
 /** What a shard's thread is started with. */
@@ -17,6 +18,10 @@ export interface BatchTask {
   range: BatchRange;
   flush: boolean;
   finish: boolean;
+  /** Says the counts of all flows now, whatever the packets' clock: for a mirror port that fell silent. */
+  say_flows?: boolean;
+  /** From this batch on another policy holds; null: none. Left out: the one that holds. */
+  policy?: PolicyModel | null;
 }
 
 /** Lines of JSON in frame order: `order[i]` is the frame of line i, `ends[i]` where it ends in `bytes`. */
@@ -43,11 +48,13 @@ const shard = new Shard(start.buffers, new Registry(dissectors), start.options);
 
 let next_frame = 1;
 
-export default function task({ range, flush, finish }: BatchTask): BatchAnswer {
+export default function task({ range, flush, finish, say_flows, policy }: BatchTask): BatchAnswer {
   // Streams are put together here: a batch out of its turn would be a loss that nobody sees.
   if (range.first_frame !== next_frame) throw new Error(`batch of frame ${range.first_frame} came when ${next_frame} was next`);
   next_frame += range.count;
+  if (policy !== undefined) shard.setPolicy(policy);
   shard.process(range);
+  if (say_flows) shard.sayFlows(next_frame - 1);
   if (finish) shard.finish(range.first_frame + range.count - 1);
   const failures = shard.failures.splice(0);
   if (shard.records !== null) {

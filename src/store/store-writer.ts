@@ -8,28 +8,29 @@ import type { WriterAnswer, WriterMessage } from './writer-worker.ts';
 /** Change sets that may wait for the disk; `write` holds its caller back beyond that. */
 const MAX_UNDER_WAY = 4;
 
-/** The one writer of a data directory, in a thread of its own: SQLite is synchronous and must not hold up anything else. */
+/**
+ * The one writer of a data directory, in a thread of its own: SQLite is synchronous and must not hold up anything else. The thread starts
+ * with the object; nothing is touched before `open`.
+ */
 export class StoreWriter {
-  readonly opened: Opened;
   private readonly pool: Piscina<WriterMessage, WriterAnswer>;
   private readonly underWay: Promise<void>[] = [];
+  private opened_: Opened | null = null;
 
-  private constructor(pool: Piscina<WriterMessage, WriterAnswer>, opened: Opened) {
-    this.pool = pool;
-    this.opened = opened;
+  constructor() {
+    const filename = new URL('./writer-worker.js', import.meta.url).href;
+    this.pool = new Piscina({ filename, minThreads: 1, maxThreads: 1, stricterFIFO: true });
   }
 
-  /** Throws `StoreError`. */
-  static async open(directory: string): Promise<StoreWriter> {
-    const filename = new URL('./writer-worker.js', import.meta.url).href;
-    const pool = new Piscina<WriterMessage, WriterAnswer>({ filename, minThreads: 1, maxThreads: 1, stricterFIFO: true });
-    try {
-      const { opened } = checked(await pool.run({ do: 'open', directory }));
-      return new StoreWriter(pool, opened!);
-    } catch (error) {
-      await pool.close();
-      throw error;
-    }
+  /** Makes the directory and the database where they are not there. Throws `StoreError`. */
+  async open(directory: string): Promise<void> {
+    this.opened_ = checked(await this.pool.run({ do: 'open', directory })).opened!;
+  }
+
+  /** What `open` found. */
+  get opened(): Opened {
+    if (this.opened_ === null) throw new Error('the store is not open');
+    return this.opened_;
   }
 
   /** Hands a change set over. Resolves when there is room for the next; an earlier one's failure is thrown here or by `close`. */
@@ -46,7 +47,7 @@ export class StoreWriter {
   async close(): Promise<void> {
     try {
       for (const written of this.underWay.splice(0)) await written;
-      checked(await this.pool.run({ do: 'close' }));
+      if (this.opened_ !== null) checked(await this.pool.run({ do: 'close' }));
     } finally {
       await this.pool.close();
     }

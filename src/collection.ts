@@ -1,0 +1,77 @@
+import type { PacketSource } from './capture/source.ts';
+import { Collector } from './engine/collector.ts';
+import type { BatchSink, PipelineTotals } from './engine/pipeline.ts';
+import { Inventory, type InventoryOptions } from './inventory/inventory.ts';
+import { FailureLog } from './log.ts';
+import { emptyChangeSet } from './store/change-set.ts';
+import { StoreReader } from './store/queries.ts';
+import type { StoreWriter } from './store/store-writer.ts';
+import { packagedVendors } from './store/vendor-registry.ts';
+
+/**
+ * What is made of the shards' answers, for one capture: inventory, alerts and evidence, on top of what the database holds from before,
+ * kept in the store.
+ */
+export class Collection {
+  readonly capture_id: number;
+  private readonly inventory: Inventory;
+  private readonly collector: Collector;
+  private readonly failures = new FailureLog();
+  private readonly write: StoreWriter['write'];
+
+  /** `data` is the directory that `store` has open. Throws StoreError. */
+  constructor(data: string, store: StoreWriter, zoneOf: InventoryOptions['zoneOf']) {
+    const { write } = store;
+    this.write = write;
+    this.capture_id = store.opened.next_capture_id;
+    // The inventory tells the collector of new devices, the collector feeds the inventory.
+    let collector: Collector | undefined;
+    this.inventory = new Inventory({
+      vendorOf: packagedVendors(),
+      zoneOf,
+      onEvent: (event) => collector?.onInventoryEvent(event),
+    });
+    const reader = new StoreReader(data);
+    this.inventory.load(reader.snapshot());
+    reader.close();
+    this.inventory.begin(this.capture_id);
+    collector = new Collector(this.inventory, this.capture_id, write);
+    this.collector = collector;
+  }
+
+  /** What the pipeline's answers are given to. */
+  readonly sink: BatchSink = (answers, task, ring) => {
+    for (const answer of answers) this.failures.add(answer.failures);
+    return this.collector.batch(answers, task, ring);
+  };
+
+  /** Keeps what there is to say of the capture itself. `totals` null: it ended before its time. */
+  async end(sources: readonly string[], source: PacketSource, totals: PipelineTotals | null, finished: boolean): Promise<void> {
+    const { capture_id, collector } = this;
+    const capture = {
+      id: capture_id,
+      source: sources.join(', '),
+      packets: totals?.packets ?? collector.counters['decode.packets'] ?? 0,
+      bytes: collector.counters['decode.bytes'] ?? 0,
+      first_ms: totals?.first_ms ?? null,
+      last_ms: totals?.last_ms ?? null,
+      finished,
+      counters: this.counters(),
+      warnings: source.warnings.map((warning) => `${warning.source}: ${warning.message}`),
+    };
+    await this.write({ ...emptyChangeSet(), captures: [capture] });
+  }
+
+  counters(): Record<string, number> {
+    const { collector, inventory } = this;
+    return {
+      ...collector.counters,
+      ...named('inventory', inventory.counters),
+      ...named('alerts', collector.alerts.counters),
+      ...named('evidence', collector.evidence.counters),
+    };
+  }
+}
+
+const named = (group: string, counters: Readonly<Record<string, number>>): Record<string, number> =>
+  Object.fromEntries(Object.entries(counters).flatMap(([name, value]) => (value === 0 ? [] : [[`${group}.${name}`, value]])));
