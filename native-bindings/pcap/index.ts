@@ -110,8 +110,12 @@ export class PcapUnavailableError extends Error {
   override readonly name = 'PcapUnavailableError';
 }
 
-/** Where the addon lies, seen from the source and from what was built of it. */
-const BUILT = ['./build/Release/pcap.node', '../../../native-bindings/pcap/build/Release/pcap.node'];
+/** Where the addon lies, seen from the source, the program and what was compiled of the source. */
+const BUILT = [
+  './build/Release/pcap.node',
+  '../../native-bindings/pcap/build/Release/pcap.node',
+  '../../../native-bindings/pcap/build/Release/pcap.node',
+];
 
 let loaded: PcapAddon | null = null;
 

@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 /** Where the build is: `npm test` makes it; OT_SENSOR_DIST names another one. */
 export const DIST = path.resolve(ROOT, process.env.OT_SENSOR_DIST ?? 'dist');
-export const PROGRAM = path.join(DIST, 'src/cli/main.js');
+export const PROGRAM = path.join(DIST, 'program/main.js');
 export const fixture = (name: string): string => path.join(ROOT, 'fixtures', name);
 export const PLANT = fixture('plant.pcap');
 export const ZONES = fixture('plant.zones.yaml');

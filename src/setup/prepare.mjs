@@ -12,8 +12,15 @@ const OLDEST_NODE = 20;
 /** Made from facts.proto, beside it, where the type checker and the tests look for them. */
 const GENERATED = ['src/proto/facts.js', 'src/proto/facts.d.ts'];
 const SOURCE_FOLDERS = ['src', 'dissectors', 'bench', 'fixtures', 'native-bindings'];
-const BUILD_CONFIGURATION = ['package-lock.json', 'tsconfig.json', 'tsconfig.build.json', 'src/setup/prepare.mjs'];
-const PROGRAM = 'dist/src/cli/main.js';
+const BUILD_CONFIGURATION = [
+  'package-lock.json',
+  'tsconfig.json',
+  'tsconfig.build.json',
+  'src/setup/prepare.mjs',
+  'src/setup/bundle.mjs',
+];
+export const PROGRAM = 'dist/program/main.js';
+const BUNDLE = fileURLToPath(new URL('bundle.mjs', import.meta.url));
 /** In the folder of node_modules and of the build: what they were made from. Not there while they are being made. */
 const INSTALLED = 'node_modules/.ot-sensor-installed';
 const BUILT = 'dist/.built.json';
@@ -104,7 +111,7 @@ class Setup {
     this.run(process.execPath, [this.path('node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], 'the build (tsc)');
     fs.mkdirSync(this.path('dist/src/proto'), { recursive: true });
     fs.copyFileSync(this.path('src/proto/facts.js'), this.path('dist/src/proto/facts.js'));
-    fs.chmodSync(this.path(PROGRAM), 0o755);
+    this.run(process.execPath, [BUNDLE, this.root], 'the bundle (rolldown)');
     fs.writeFileSync(this.path(BUILT), JSON.stringify(wanted));
   }
 

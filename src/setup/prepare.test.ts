@@ -74,20 +74,21 @@ describe('prepare', () => {
     expect(await prepared()).toMatch(/^ot-sensor: installing dependencies .*\not-sensor: building …\n/);
     expect(npmCalls()).toEqual(['ci --no-audit --no-fund --loglevel=error']);
     expect(read('dist/src/cli/main.js')).toContain(`from '../other.js'`);
+    expect(read('dist/program/main.js')).toMatch(/console\.log\(.one.\)/);
     expect(exists('dist/src/other.test.js')).toBe(false);
     expect(read('dist/src/proto/facts.js')).toBe(read('src/proto/facts.js'));
     expect(exists('src/proto/facts.d.ts')).toBe(true);
-    expect(fs.realpathSync(at('node_modules/.bin/ot-sensor'))).toBe(fs.realpathSync(at('dist/src/cli/main.js')));
-    expect(fs.statSync(at('dist/src/cli/main.js')).mode & 0o111).toBe(0o111);
+    expect(fs.realpathSync(at('node_modules/.bin/ot-sensor'))).toBe(fs.realpathSync(at('dist/program/main.js')));
+    expect(fs.statSync(at('dist/program/main.js')).mode & 0o111).toBe(0o111);
     expect(exists('dist/.lock')).toBe(false);
   });
 
   it('does not repeat what is up to date', async () => {
     await prepared();
-    const before = fs.statSync(at('dist/src/cli/main.js')).mtimeMs;
+    const before = fs.statSync(at('dist/program/main.js')).mtimeMs;
     expect(await prepared()).toBe('');
     expect(npmCalls()).toHaveLength(1);
-    expect(fs.statSync(at('dist/src/cli/main.js')).mtimeMs).toBe(before);
+    expect(fs.statSync(at('dist/program/main.js')).mtimeMs).toBe(before);
   });
 
   it('builds again after a change of a source, a new one and the compiler options, and only builds', async () => {

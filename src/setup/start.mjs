@@ -1,7 +1,7 @@
 // npm start: set up what is not, then replay the captures named (the plant capture of the fixtures where none is) and print what was found.
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { prepare, ROOT } from './prepare.mjs';
+import { PROGRAM, prepare, ROOT } from './prepare.mjs';
 
 /** Options of `replay` that take a value, which is not a capture file. */
 const WITH_VALUE = ['--data', '--zones', '--shards', '--speed', '--format'];
@@ -14,7 +14,7 @@ const fixture = (name) => path.join(ROOT, 'fixtures', name);
 const plant = [fixture('plant.pcap'), ...(given('--zones') ? [] : ['--zones', fixture('plant.zones.yaml')])];
 // A relative path means the folder the user stands in; npm has changed to the checkout.
 process.chdir(process.env.INIT_CWD ?? process.cwd());
-const program = path.join(ROOT, 'dist/src/cli/main.js');
+const program = path.join(ROOT, PROGRAM);
 process.argv = [process.execPath, program, 'replay', ...(files || given('--help') || given('-h') ? [] : plant), ...args];
 // In this process, so that Ctrl-C and the exit code are the program's own.
 await import(pathToFileURL(program).href);
