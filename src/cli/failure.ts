@@ -1,6 +1,7 @@
 import { CaptureFileError } from '../capture/errors.ts';
 import { OperatingError } from '../errors.ts';
-import { faultText, PolicyError } from '../policy/fault.ts';
+import { faultText } from '../fault.ts';
+import { PolicyError } from '../policy/policy-error.ts';
 import { StoreError } from '../store/errors.ts';
 
 export const EXIT_FINDINGS = 1;

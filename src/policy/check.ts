@@ -1,6 +1,6 @@
 import type { Registry } from '../dissect/registry.ts';
+import type { Fault, FaultCode } from '../fault.ts';
 import type { Conduit, PolicyModel, PortRange } from './conduits.ts';
-import type { Fault, FaultCode } from './fault.ts';
 import { readPolicy } from './policy-file.ts';
 import { weekBits } from './schedule.ts';
 import { subnetInterval, type Zone } from './zones.ts';

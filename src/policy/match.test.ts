@@ -4,8 +4,8 @@ import { OPERATION_NAMES, Role } from '../dissect/operation.ts';
 import { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
 import { DISSECTORS, Drive, DriveItem, FieldBus, modelOf, Pump, policyOf, policyWith, Rail, rowOf, ZONES } from './fake-plant.ts';
-import { PolicyError } from './fault.ts';
 import { compilePolicy, type Policy } from './match.ts';
+import { PolicyError } from './policy-error.ts';
 
 // The property tests take their time on a busy machine.
 vi.setConfig({ testTimeout: 60_000 });

@@ -1,6 +1,7 @@
 import { OPERATION_NAMES, Operation, Role, type RoleCode } from '../dissect/operation.ts';
 import type { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
+import type { Fault } from '../fault.ts';
 import { type CompiledCondition, compileCondition, FieldCatalogue, type Subject } from './compile.ts';
 import {
   type Conduit,
@@ -11,7 +12,7 @@ import {
   UNKNOWN_PROTOCOL,
 } from './conduits.ts';
 import { COMMON_EXPLANATION, type Explanation, observedText, REASON_NAMES, Reason, type ReasonCode, whyText } from './explain.ts';
-import { type Fault, PolicyError } from './fault.ts';
+import { PolicyError } from './policy-error.ts';
 import { carriersOf } from './policy-file.ts';
 import { Schedule, TimeZone } from './schedule.ts';
 import { EXTERNAL, UNPLACED, ZoneTable } from './zones.ts';

@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
+import { faultText } from '../fault.ts';
 import { checkPolicyFile } from './check.ts';
 import { modelOf, registry, ZONES } from './fake-plant.ts';
-import { faultText } from './fault.ts';
 import { MAX_FILE_LENGTH, readPolicy } from './policy-file.ts';
 
 // The property tests take their time on a busy machine.

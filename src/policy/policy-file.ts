@@ -1,6 +1,8 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, type Scalar } from 'yaml';
+import { isMap, isScalar, type Node } from 'yaml';
 import { OPERATION_NAMES, Operation, type OperationName } from '../dissect/operation.ts';
 import type { Registry } from '../dissect/registry.ts';
+import { didYouMean, type Fault } from '../fault.ts';
+import { type Entry, scalarText, YamlReader } from '../yaml-reader.ts';
 import { checkCondition, FieldCatalogue } from './compile.ts';
 import {
   type Action,
@@ -13,7 +15,6 @@ import {
   type PortRange,
   UNKNOWN_PROTOCOL,
 } from './conduits.ts';
-import { didYouMean, type Fault, type FaultCode } from './fault.ts';
 import { fieldsOf, parseRule } from './rule.ts';
 import { isTimeZone, parseDays, parseHours, type ScheduleModel } from './schedule.ts';
 import { EXTERNAL, isGroupMac, MAX_DEVICES, MAX_SUBNETS, MAX_ZONES, parseMac, parseSubnet, type Zone } from './zones.ts';
@@ -28,7 +29,6 @@ export interface PolicyFile {
 }
 
 export const MAX_FILE_LENGTH = 8 * 1024 * 1024;
-const MAX_FAULTS = 200;
 const MAX_NAME_LENGTH = 100;
 const MAX_LIST_ITEMS = 12_000;
 
@@ -48,44 +48,25 @@ export function readPolicy(text: string, registry: Registry): PolicyFile {
   return new PolicyReader(text, registry).read();
 }
 
-type Entry = { key: Scalar; value: Node | null };
-
-class PolicyReader {
-  private readonly text: string;
-  private readonly lines = new LineCounter();
-  private readonly faults: Fault[] = [];
+class PolicyReader extends YamlReader {
   private readonly registry: Registry;
   private readonly catalogue: FieldCatalogue;
   private readonly zoneNumbers = new Map<string, number>();
-  private document!: Document;
   private subnets = 0;
   private devices = 0;
 
   constructor(text: string, registry: Registry) {
-    this.text = text;
+    super(text, MAX_FILE_LENGTH);
     this.registry = registry;
     this.catalogue = new FieldCatalogue(registry);
   }
 
   read(): PolicyFile {
-    let model: PolicyModel | null = null;
-    if (this.text.length > MAX_FILE_LENGTH) this.at(0, 'limit', `the file is longer than ${MAX_FILE_LENGTH} characters`);
-    else if (this.parse()) model = this.policy();
-    this.faults.sort((a, b) => a.line - b.line || a.column - b.column);
-    return { model: this.faults.length > 0 ? null : model, faults: this.faults };
+    return this.readWhole(() => this.policy());
   }
 
-  private parse(): boolean {
-    try {
-      this.document = parseDocument(this.text, { lineCounter: this.lines, prettyErrors: false, stringKeys: true });
-    } catch (error) {
-      // The YAML reader recurses: nesting without end exhausts its stack.
-      const message = error instanceof RangeError ? 'nested too deeply' : (error as Error).message;
-      this.faults.push({ severity: 'fault', code: 'yaml', message, line: 1, column: 1 });
-      return false;
-    }
-    for (const { pos, message } of [...this.document.errors, ...this.document.warnings]) this.at(pos[0], 'yaml', message);
-    return this.document.errors.length === 0;
+  protected override mayBeEmpty(key: string): boolean {
+    return TOP_KEYS.includes(key) || ZONE_KEYS.includes(key);
   }
 
   private policy(): PolicyModel | null {
@@ -406,115 +387,7 @@ class PolicyReader {
     else return { first, last };
     return null;
   }
-
-  // YAML
-
-  private resolve(node: Node | null | undefined): Node | null {
-    if (isAlias(node)) return (node.resolve(this.document) as Node | undefined) ?? null;
-    return node ?? null;
-  }
-
-  /** The entries of a mapping by key, after a fault for each key that is not known; null where it is no mapping. */
-  private entries(node: Node | null, what: string, known: readonly string[]): Map<string, Entry> | null {
-    const map = this.resolve(node);
-    if (!isMap(map)) {
-      if (node) this.fault(node, 'structure', `${what} is a mapping with the keys ${known.join(', ')}`);
-      else this.at(0, 'structure', `the file is empty; ${what} has the keys ${known.join(', ')}`);
-      return null;
-    }
-    const entries = new Map<string, Entry>();
-    for (const { key, value } of map.items) {
-      if (!isScalar(key)) {
-        this.fault(node!, 'structure', `${what} has keys that are words`);
-        continue;
-      }
-      const name = scalarText(key);
-      if (known.includes(name)) entries.set(name, { key, value: value as Node | null });
-      else this.fault(key, 'unknown_key', `${what} has no key "${name}"${didYouMean(name, known)}`);
-    }
-    return entries;
-  }
-
-  /** The items of a list; a single value stands for a list of one. An empty list is a fault where it would match nothing. */
-  private items(entry: Entry | undefined, key: string, limit: number): Node[] {
-    if (!entry) return [];
-    const value = this.resolve(entry.value);
-    const nothing = value === null || (isScalar(value) && value.value === null) || (isSeq(value) && value.items.length === 0);
-    if (nothing && (TOP_KEYS.includes(key) || ZONE_KEYS.includes(key))) return [];
-    const items = isSeq(value) ? (value.items as (Node | null)[]) : [entry.value];
-    if (items.length > limit) this.fault(entry.key, 'limit', `"${key}" has ${items.length} entries; the limit is ${limit}`);
-    const found = items.slice(0, limit).filter((item): item is Node => {
-      const resolved = this.resolve(item);
-      return resolved !== null && !(isScalar(resolved) && (resolved.value === null || scalarText(resolved) === ''));
-    });
-    if (found.length < Math.min(items.length, limit))
-      this.fault(entry.value ?? entry.key, 'value', `"${key}" has an empty entry`);
-    else if (items.length === 0) this.fault(entry.value ?? entry.key, 'value', `"${key}" is empty`);
-    return found;
-  }
-
-  /** The text of a single value, as written; '' after a fault. */
-  private scalar(entry: Entry): string {
-    const value = this.resolve(entry.value);
-    if (isScalar(value)) return scalarText(value);
-    this.fault(entry.value ?? entry.key, 'structure', `"${String(entry.key.value)}" is a single value`);
-    return '';
-  }
-
-  private text_(node: Node, what: string): string | null {
-    const value = this.resolve(node);
-    if (isScalar(value)) return scalarText(value);
-    this.fault(node, 'structure', `expected ${what}`);
-    return null;
-  }
-
-  /**
-   * Where in the file a column of a text is. Folding, indentation and quotes change only white space and add marks around it, so the
-   * place is found by counting the characters that are not white space.
-   */
-  private offsetIn(scalar: Scalar, column: number): number {
-    const start = scalar.range?.[0] ?? 0;
-    const end = scalar.range?.[1] ?? start;
-    const text = String(scalar.value);
-    let position = start;
-    if (scalar.type === 'QUOTE_DOUBLE' || scalar.type === 'QUOTE_SINGLE') position++;
-    else if (scalar.type === 'BLOCK_LITERAL' || scalar.type === 'BLOCK_FOLDED') position = this.text.indexOf('\n', start) + 1;
-    let before = text.slice(0, column - 1).replace(/\s+/g, '').length;
-    const quoted = scalar.type === 'QUOTE_DOUBLE' || scalar.type === 'QUOTE_SINGLE';
-    for (; position < end; position++) {
-      const character = this.text[position];
-      if (/\s/.test(character)) continue;
-      if (before === 0) return position;
-      before--;
-      // \" and \\ in double quotes, '' in single quotes stand for one character.
-      if (quoted && character === (scalar.type === 'QUOTE_DOUBLE' ? '\\' : "'")) position++;
-    }
-    return Math.max(start, end - (quoted ? 1 : 0));
-  }
-
-  private position(offset: number): { line: number; column: number } {
-    const { line, col } = this.lines.linePos(offset);
-    return { line: Math.max(1, line), column: Math.max(1, col) };
-  }
-  private place(node: Node): { line: number; column: number } {
-    return this.position(node.range?.[0] ?? 0);
-  }
-  private fault(node: Node, code: FaultCode, message: string): void {
-    this.at(node.range?.[0] ?? 0, code, message);
-  }
-  private at(offset: number, code: FaultCode, message: string): void {
-    this.push({ severity: 'fault', code, message, ...this.position(offset) });
-  }
-  private push(fault: Fault): void {
-    if (this.faults.length < MAX_FAULTS) this.faults.push(fault);
-    else if (this.faults.length === MAX_FAULTS)
-      this.faults.push({ ...fault, code: 'limit', message: 'too many faults; those behind this one are not shown' });
-  }
 }
-
-/** As written in the file, so that 10 and 010 and 1.10 stay what they are. */
-const scalarText = (scalar: Scalar): string =>
-  typeof scalar.value === 'string' ? scalar.value : (scalar.source ?? String(scalar.value ?? ''));
 
 /** The dissectors that carry a dissector's payload, to the bottom. */
 export function carriersOf(registry: Registry, index: number): Set<number> {

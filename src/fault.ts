@@ -1,4 +1,4 @@
-/** What is wrong with a zone file, and where. A `fault` refuses the file; a `warning` is worth reading. Lines and columns count from 1. */
+/** What is wrong with a YAML file of the operator's, and where. A `fault` refuses the file; a `warning` is worth reading. Lines and columns count from 1. */
 export interface Fault {
   severity: 'fault' | 'warning';
   code: FaultCode;
@@ -28,16 +28,6 @@ export type FaultCode =
   | 'contradicting_conduits'
   | 'within_zone'
   | 'closes_pairs';
-
-/** Thrown where a policy is to be compiled that has faults; `message` lists them all. */
-export class PolicyError extends Error {
-  readonly faults: readonly Fault[];
-  constructor(faults: readonly Fault[]) {
-    super(faults.map(faultText).join('\n'));
-    this.name = 'PolicyError';
-    this.faults = faults;
-  }
-}
 
 /** `LINE:COLUMN: fault: message` */
 export const faultText = (fault: Fault): string => `${fault.line}:${fault.column}: ${fault.severity}: ${fault.message}`;
