@@ -45,18 +45,33 @@ export class Collection {
     return this.collector.batch(answers, task, ring);
   };
 
-  /** Keeps what there is to say of the capture itself. `totals` null: it ended before its time. */
-  async end(sources: readonly string[], source: PacketSource, totals: PipelineTotals | null, finished: boolean): Promise<void> {
-    const { capture_id, collector } = this;
+  /** Other zones hold. Devices that are in another one now are stored again with the next flush. */
+  setZones(zoneOf: InventoryOptions['zoneOf']): void {
+    this.inventory.setZones(zoneOf);
+  }
+
+  /** Packets that the shards have said they looked at. */
+  get inspected(): number {
+    return this.collector.counters['decode.packets'] ?? 0;
+  }
+
+  /** Keeps what there is to say of the capture itself, as often as one likes. `totals` null: it is not over, or ended before its time. */
+  async keep(
+    name: string,
+    source: PacketSource,
+    totals: PipelineTotals | null,
+    finished: boolean,
+    more_counters: Record<string, number> = {},
+  ): Promise<void> {
     const capture = {
-      id: capture_id,
-      source: sources.join(', '),
-      packets: totals?.packets ?? collector.counters['decode.packets'] ?? 0,
-      bytes: collector.counters['decode.bytes'] ?? 0,
+      id: this.capture_id,
+      source: name,
+      packets: totals?.packets ?? this.inspected,
+      bytes: this.collector.counters['decode.bytes'] ?? 0,
       first_ms: totals?.first_ms ?? null,
       last_ms: totals?.last_ms ?? null,
       finished,
-      counters: this.counters(),
+      counters: { ...this.counters(), ...more_counters },
       warnings: source.warnings.map((warning) => `${warning.source}: ${warning.message}`),
     };
     await this.write({ ...emptyChangeSet(), captures: [capture] });

@@ -6,6 +6,8 @@ export const ERRORS = {
   usage: 'the command line is wrong',
   capture_file: 'a capture file cannot be read',
   zone_file: 'a zone file has faults',
+  config: 'the settings cannot be used',
+  capture: 'live capture is not possible',
   store: 'the database cannot be used',
   output: 'a file cannot be written',
   not_found: 'what was asked for is not there',
@@ -15,10 +17,10 @@ export type ErrorCode = keyof typeof ERRORS;
 
 /** `message` says what is wrong and what to do about it. */
 export class OperatingError extends Error {
+  override readonly name: string = 'OperatingError';
   readonly code: ErrorCode;
-  constructor(code: ErrorCode, message: string) {
-    super(message);
-    this.name = 'OperatingError';
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
     this.code = code;
   }
 }

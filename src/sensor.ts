@@ -56,7 +56,7 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
     try {
       totals = await pipeline.run(source, collection.sink, run);
     } finally {
-      await collection.end(files, source, totals, totals !== null && !signal?.aborted);
+      await collection.keep(files.join(', '), source, totals, totals !== null && !signal?.aborted);
     }
     log.info({ capture_id, packets: totals.packets, duration_ms: totals.duration_ms }, 'replay ends');
     return { ...totals, capture_id, counters: collection.counters(), warnings: source.warnings };

@@ -8,6 +8,7 @@
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
+import { OperatingError } from '../../src/errors.ts';
 
 export interface CaptureInterface {
   name: string;
@@ -106,8 +107,11 @@ export interface PcapAddon {
 }
 
 /** The addon is not there or does not load: live capture is impossible, everything else is not. */
-export class PcapUnavailableError extends Error {
+export class PcapUnavailableError extends OperatingError {
   override readonly name = 'PcapUnavailableError';
+  constructor(message: string, options?: ErrorOptions) {
+    super('capture', message, options);
+  }
 }
 
 /** Where the addon lies, seen from the source, the program and what was compiled of the source. */

@@ -1,5 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import { loadPcap, type PcapAddon } from '../../native-bindings/pcap/index.ts';
+import { OperatingError } from '../errors.ts';
 import { type BatchWriter, INTERFACE, MAX_PACKET_BYTES, type PacketRing } from './batch.ts';
 import {
   CONTROL,
@@ -42,8 +43,11 @@ export interface LiveOptions {
 }
 
 /** Live capture that cannot begin: what is wrong and what to do about it, in words for an operator. */
-export class LiveCaptureError extends Error {
+export class LiveCaptureError extends OperatingError {
   override readonly name = 'LiveCaptureError';
+  constructor(message: string) {
+    super('capture', message);
+  }
 }
 
 export const MAX_INTERFACES = 16;

@@ -6,6 +6,7 @@ import { guardOutput } from './output.ts';
 
 /** The commands, one file each; a file is loaded only when its command is called. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Command): void }>>> = {
+  run: () => import('./run.ts'),
   replay: () => import('./replay.ts'),
   dissect: () => import('./dissect.ts'),
   fields: () => import('./fields.ts'),
@@ -15,6 +16,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Comman
   events: () => import('./events.ts'),
   zones: () => import('./zones.ts'),
   evidence: () => import('./evidence.ts'),
+  config: () => import('./config.ts'),
 };
 
 async function main(args: string[]): Promise<void> {

@@ -53,9 +53,12 @@ export class Pipeline {
     });
   }
 
-  /** Between two batches of a run: all counters and the counts of all flows are said now. Resolves when the sink has taken them. */
-  async flush(): Promise<void> {
-    await this.order?.({ flush: true, say_flows: true });
+  /**
+   * Between two batches of a run: all counters are said now, and with `say_flows` the counts of all flows. Resolves when the sink has
+   * taken them.
+   */
+  async flush({ say_flows = false } = {}): Promise<void> {
+    await this.order?.({ flush: true, say_flows });
   }
 
   /** Between two batches of a run, for all shards at the same packet: from there on another policy holds. No packet is lost. */

@@ -109,7 +109,7 @@ export class Inventory {
   readonly counters = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as InventoryCounters;
   readonly limits: Limits;
   readonly #vendorOf: VendorOf;
-  readonly #zoneOf: (ip: string, mac: string, segment: string) => string;
+  #zoneOf: (ip: string, mac: string, segment: string) => string;
   readonly #onEvent: ((event: InventoryEvent) => void) | undefined;
 
   #capture_id = 0;
@@ -145,6 +145,16 @@ export class Inventory {
   begin(capture_id: number): void {
     this.#capture_id = capture_id;
     this.#conversations.begin();
+  }
+
+  /** Other zones hold: devices that are in another one now are written again. */
+  setZones(zoneOf: InventoryOptions['zoneOf']): void {
+    const before = this.#zoneOf;
+    this.#zoneOf = zoneOf ?? (() => '');
+    for (const device of this.#devices.values()) {
+      const { ip, mac, segment } = mainAddresses(device);
+      if (before(ip, mac, segment) !== this.#zoneOf(ip, mac, segment)) this.#touch(device);
+    }
   }
 
   get device_count(): number {
@@ -1087,9 +1097,7 @@ export class Inventory {
   }
 
   #row(device: Device): DeviceRow {
-    const main = mainAddress(device);
-    const mac = device.faces[0]?.mac ?? '';
-    const segment = main?.place.segment ?? device.faces[0]?.segment ?? '';
+    const { ip, mac, segment } = mainAddresses(device);
     return {
       id: device.id,
       first_ms: device.first_ms,
@@ -1109,9 +1117,9 @@ export class Inventory {
       firmware: shown(device, 'firmware'),
       serial: shown(device, 'serial'),
       mac,
-      ip: main?.place.ip ?? '',
+      ip,
       segment,
-      zone: this.#zoneOf(main?.place.ip ?? '', mac, segment),
+      zone: this.#zoneOf(ip, mac, segment),
       behaviour: JSON.stringify({ deeds: device.deeds, redundancy: device.redundancy, chassis: device.chassis }),
     };
   }
@@ -1281,6 +1289,13 @@ function keepRecord(device: Device, record: AddressRecord): void {
 function strength(how: string): number {
   if (how === 'dhcp') return 2;
   return how === 'arp' ? 1 : 0;
+}
+
+/** A device's main addresses, for its row and its zone; '' where there is none. */
+function mainAddresses(device: Device): { ip: string; mac: string; segment: string } {
+  const main = mainAddress(device);
+  const segment = main?.place.segment ?? device.faces[0]?.segment ?? '';
+  return { ip: main?.place.ip ?? '', mac: device.faces[0]?.mac ?? '', segment };
 }
 
 /** The current address shown in lists: the newest, IPv4 before IPv6. */

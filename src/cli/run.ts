@@ -1,0 +1,67 @@
+import fs from 'node:fs';
+import path from 'node:path';
+import type { Command } from 'commander';
+import { type Config, readConfig } from '../config.ts';
+import { OperatingError } from '../errors.ts';
+import { faultText } from '../fault.ts';
+import { accountText } from '../live-account.ts';
+import { type PolicyLoader, Service } from '../service.ts';
+import { fileReason } from './failure.ts';
+import { printable } from './table.ts';
+
+/** Where the settings are on an appliance. */
+export const DEFAULT_CONFIG = '/etc/ot-sensor/sensor.yaml';
+
+export function register(program: Command): void {
+  program
+    .command('run')
+    .description('capture from the mirror ports until SIGTERM; SIGHUP reads settings, zones and filters again')
+    .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ ot-sensor config reference > sensor.yaml
+  $ sudo ot-sensor run --config sensor.yaml`,
+    )
+    .action(run);
+}
+
+/** The settings in a file. Throws OperatingError with every fault and its place. */
+export function loadConfig(file: string): Config {
+  let text: string;
+  try {
+    text = fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    const help = 'name the settings with --config; ot-sensor config reference prints all there are';
+    throw new OperatingError('config', `${file}: ${fileReason(error)}; ${help}`);
+  }
+  const { config, faults } = readConfig(text, path.dirname(path.resolve(file)));
+  if (config !== null) return config;
+  const lines = faults.map((fault) => printable(`${file}:${faultText(fault)}`)).join('\n');
+  throw new OperatingError('config', `the settings have faults; nothing was done\n${lines}`);
+}
+
+async function run({ config: file }: { config: string }): Promise<void> {
+  const config = loadConfig(file);
+  // The log reads its level when it is loaded; what the environment says goes before the settings.
+  process.env.OT_SENSOR_LOG_LEVEL ??= config.log.level;
+  const policyOf: PolicyLoader = async (zones) => (zones === '' ? null : (await import('./zone-file.ts')).loadPolicy(zones));
+  const service = await Service.start(config, policyOf);
+  const { log } = await import('../log.ts');
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => service.stop());
+  let reloading: Promise<void> = Promise.resolve();
+  process.on('SIGHUP', () => {
+    reloading = reloading.then(async () => {
+      try {
+        const { needs_restart } = await service.reload(loadConfig(file));
+        log.info({ config: file }, 'settings, zones and filters were read again');
+        if (needs_restart.length > 0) log.warn({ settings: needs_restart }, 'these settings changed and need a new start');
+      } catch (error) {
+        log.error({ config: file }, `nothing was changed: ${(error as Error).message}`);
+      }
+    });
+  });
+  const { account } = await service.finished;
+  process.stdout.write(`${accountText(account)}\n`);
+}

@@ -1,0 +1,49 @@
+import type { InterfaceReport } from './capture/live.ts';
+
+/**
+ * Where every packet went: received = inspected + dropped by the kernel + dropped by us + still on its way. When the capture has ended
+ * nothing is on its way any more, and `unaccounted` is 0 or something is wrong with our own counting.
+ */
+export interface Account {
+  received: number;
+  inspected: number;
+  dropped_by_kernel: number;
+  /** By reason. */
+  dropped_by_us: Record<string, number>;
+  /** Negative where more was inspected than the interfaces have said yet. */
+  unaccounted: number;
+  /** The same, by interface, under names for the database: `capture.received`, `capture.eth0.dropped_by_kernel`, … */
+  counters: Record<string, number>;
+}
+
+export function accountOf(interfaces: readonly InterfaceReport[], inspected: number): Account {
+  const dropped_by_us: Record<string, number> = {};
+  const counters: Record<string, number> = {};
+  let received = 0;
+  let dropped_by_kernel = 0;
+  for (const { name, ...report } of interfaces) {
+    received += report.received;
+    dropped_by_kernel += report.dropped_by_kernel;
+    counters[`capture.${name}.received`] = report.received;
+    counters[`capture.${name}.dropped_by_kernel`] = report.dropped_by_kernel;
+    counters[`capture.${name}.dropped_by_interface`] = report.dropped_by_interface;
+    for (const [reason, count] of Object.entries(report.dropped_by_us)) {
+      dropped_by_us[reason] = (dropped_by_us[reason] ?? 0) + count;
+      counters[`capture.${name}.dropped_by_us.${reason}`] = count;
+    }
+  }
+  Object.assign(counters, { 'capture.received': received, 'capture.inspected': inspected });
+  counters['capture.dropped_by_kernel'] = dropped_by_kernel;
+  for (const [reason, count] of Object.entries(dropped_by_us)) counters[`capture.dropped_by_us.${reason}`] = count;
+  const dropped = dropped_by_kernel + Object.values(dropped_by_us).reduce((sum, count) => sum + count, 0);
+  return { received, inspected, dropped_by_kernel, dropped_by_us, unaccounted: received - inspected - dropped, counters };
+}
+
+/** "1,000 packets received: 990 inspected, 7 dropped by the kernel, 3 dropped by us (overload 3)". */
+export function accountText({ received, inspected, dropped_by_kernel, dropped_by_us }: Account): string {
+  const number = (value: number) => value.toLocaleString('en');
+  const reasons = Object.entries(dropped_by_us).filter(([, count]) => count > 0);
+  const own = reasons.reduce((sum, [, count]) => sum + count, 0);
+  const why = reasons.length === 0 ? '' : ` (${reasons.map(([reason, count]) => `${reason} ${number(count)}`).join(', ')})`;
+  return `${number(received)} packets received: ${number(inspected)} inspected, ${number(dropped_by_kernel)} dropped by the kernel, ${number(own)} dropped by us${why}`;
+}

@@ -1,0 +1,183 @@
+import { LiveSource } from './capture/live.ts';
+import type { Collection } from './collection.ts';
+import type { Config } from './config.ts';
+import { type BatchSink, Pipeline, type PipelineTotals } from './engine/pipeline.ts';
+import { type Account, accountOf, accountText } from './live-account.ts';
+import type { PolicyModel } from './policy/conduits.ts';
+import { becomeUser } from './privileges.ts';
+import { StoreWriter } from './store/store-writer.ts';
+
+/** How long what was found may wait before it is stored, and how often the capture's own counts are kept, and logged. */
+const FLUSH_MS = 1000;
+const KEEP_MS = 10_000;
+const LOG_MS = 60_000;
+
+export interface ServiceResult extends PipelineTotals {
+  capture_id: number;
+  account: Account;
+  counters: Record<string, number>;
+}
+
+/** Reads a zone policy; null where the path is ''. Throws OperatingError, with the faults. */
+export type PolicyLoader = (path: string) => Promise<PolicyModel | null>;
+
+/**
+ * The sensor as a service: interfaces → batches → shards → collection → store, until it is stopped. What goes on with an interface, and
+ * what is lost, is in the log.
+ */
+export class Service {
+  /** Resolves when everything that came before `stop` is stored. */
+  readonly finished: Promise<ServiceResult>;
+  private config: Config;
+  private readonly source: LiveSource;
+  private readonly pipeline: Pipeline;
+  private readonly collection: Collection;
+  private readonly policyOf: PolicyLoader;
+  private frames = 0;
+  private flushed_frames = 0;
+  private flows_said = true;
+  private stopping = false;
+
+  /**
+   * Capture begins as soon as the interfaces are open, before all else is loaded: what comes meanwhile waits in the kernel's rings.
+   * Throws LiveCaptureError, PcapUnavailableError, StoreError, OperatingError.
+   */
+  static async start(config: Config, policyOf: PolicyLoader): Promise<Service> {
+    const { data, shards, user, capture } = config;
+    const pipeline = new Pipeline({ shards, output: 'facts', protocols: null });
+    const store = new StoreWriter();
+    let source: LiveSource | undefined;
+    try {
+      const { log } = await import('./log.ts');
+      source = await LiveSource.open({
+        interfaces: capture.interfaces,
+        timeout_ms: capture.timeout_ms,
+        onEvent: (interface_, state, message) =>
+          message === ''
+            ? log.info({ interface: interface_, state }, 'interface')
+            : log.warn({ interface: interface_, state }, message),
+      });
+      if (user !== '') becomeUser(user);
+      log.info({ interfaces: source.name }, 'capturing');
+      const [policy, { Collection }] = await Promise.all([policyOf(config.zones), import('./collection.ts'), store.open(data)]);
+      const collection = new Collection(data, store, await zonesOf(policy));
+      return new Service(config, source, pipeline, store, collection, policyOf, policy);
+    } catch (error) {
+      source?.close();
+      await Promise.all([pipeline.close(), store.close(), source?.finished()]);
+      throw error;
+    }
+  }
+
+  private constructor(
+    config: Config,
+    source: LiveSource,
+    pipeline: Pipeline,
+    store: StoreWriter,
+    collection: Collection,
+    policyOf: PolicyLoader,
+    policy: PolicyModel | null,
+  ) {
+    this.config = config;
+    this.source = source;
+    this.pipeline = pipeline;
+    this.collection = collection;
+    this.policyOf = policyOf;
+    this.finished = this.run(store, policy);
+  }
+
+  /** Receives nothing more; what was received is worked through and stored. */
+  stop(): void {
+    this.stopping = true;
+    this.source.stop();
+  }
+
+  /**
+   * Zones and filters of another configuration hold from here on; no packet is lost for it. Throws OperatingError where it cannot be taken
+   * over, and leaves everything as it was. What needs a new start is named in the answer.
+   */
+  async reload(config: Config): Promise<{ needs_restart: string[] }> {
+    const policy = await this.policyOf(config.zones);
+    const zoneOf = await zonesOf(policy);
+    const names = new Set(this.config.capture.interfaces.map(({ name }) => name));
+    for (const { name, filter } of config.capture.interfaces) if (names.has(name)) await this.source.setFilter(name, filter);
+    await this.pipeline.setPolicy(policy);
+    this.collection.setZones(zoneOf);
+    const needs_restart = restartNeeded(this.config, config);
+    this.config = config;
+    return { needs_restart };
+  }
+
+  private async run(store: StoreWriter, policy: PolicyModel | null): Promise<ServiceResult> {
+    const { collection, pipeline } = this;
+    const { log } = await import('./log.ts');
+    const timers = [
+      setInterval(() => this.flush().catch(() => {}), FLUSH_MS),
+      setInterval(() => this.keep(null, false).catch(() => {}), KEEP_MS),
+      setInterval(() => log.info(this.account(), 'packets'), LOG_MS),
+    ];
+    try {
+      const totals = await this.capture(policy, timers);
+      const account = this.account();
+      if (account.unaccounted !== 0) log.error(account, 'packets do not add up; please report it');
+      log.info(account, accountText(account));
+      return { ...totals, capture_id: collection.capture_id, account, counters: collection.counters() };
+    } finally {
+      await Promise.all([pipeline.close(), store.close()]);
+    }
+  }
+
+  /** To the end, whichever way it comes; then the interfaces are closed and the account is final and kept. */
+  private async capture(policy: PolicyModel | null, timers: NodeJS.Timeout[]): Promise<PipelineTotals> {
+    const { collection, source } = this;
+    const sink: BatchSink = (answers, task, ring) => {
+      this.frames = task.range.first_frame + task.range.count - 1;
+      return collection.sink(answers, task, ring);
+    };
+    let totals: PipelineTotals | null = null;
+    try {
+      totals = await this.pipeline.run(source, sink, { policy });
+      return totals;
+    } finally {
+      for (const timer of timers) clearInterval(timer);
+      source.close();
+      await source.finished();
+      await this.keep(totals, totals !== null && this.stopping);
+    }
+  }
+
+  private account(): Account {
+    return accountOf(this.source.statistics(), this.collection.inspected);
+  }
+
+  private keep(totals: PipelineTotals | null, finished: boolean): Promise<void> {
+    return this.collection.keep(this.source.name, this.source, totals, finished, this.account().counters);
+  }
+
+  /** By the wall clock, since a mirror port may fall silent: findings are stored, and when it has, the counts of all flows too. */
+  private async flush(): Promise<void> {
+    const silent = this.frames === this.flushed_frames;
+    if (silent && this.flows_said) return;
+    this.flows_said = silent;
+    this.flushed_frames = this.frames;
+    await this.pipeline.flush({ say_flows: silent });
+  }
+}
+
+async function zonesOf(policy: PolicyModel | null) {
+  return policy === null ? undefined : (await import('./zone-of.ts')).zonesOf(policy);
+}
+
+/** Names of the settings that differ and are only read at start. */
+function restartNeeded(before: Config, after: Config): string[] {
+  const fixed = ({ data, shards, user, log, capture }: Config): Record<string, unknown> => ({
+    data,
+    shards,
+    user,
+    'log.level': log.level,
+    'capture.timeout_ms': capture.timeout_ms,
+    'capture.interfaces': capture.interfaces.map(({ filter: _, ...rest }) => rest),
+  });
+  const [old, new_] = [fixed(before), fixed(after)];
+  return Object.keys(old).filter((key) => JSON.stringify(old[key]) !== JSON.stringify(new_[key]));
+}
