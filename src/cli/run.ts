@@ -47,14 +47,15 @@ async function run({ config: file }: { config: string }): Promise<void> {
   // The log reads its level when it is loaded; what the environment says goes before the settings.
   process.env.OT_SENSOR_LOG_LEVEL ??= config.log.level;
   const policyOf: PolicyLoader = async (zones) => (zones === '' ? null : (await import('./zone-file.ts')).loadPolicy(zones));
-  const service = await Service.start(config, policyOf);
+  // Signals that come before all is loaded are not lost, and do not end us in the middle of it.
+  const starting = Service.start(config, policyOf);
   const { log } = await import('../log.ts');
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => service.stop());
-  let reloading: Promise<void> = Promise.resolve();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => starting.then((service) => service.stop()));
+  let reloading: Promise<void> = starting.then(() => {});
   process.on('SIGHUP', () => {
     reloading = reloading.then(async () => {
       try {
-        const { needs_restart } = await service.reload(loadConfig(file));
+        const { needs_restart } = await (await starting).reload(loadConfig(file));
         log.info({ config: file }, 'settings, zones and filters were read again');
         if (needs_restart.length > 0) log.warn({ settings: needs_restart }, 'these settings changed and need a new start');
       } catch (error) {
@@ -62,6 +63,10 @@ async function run({ config: file }: { config: string }): Promise<void> {
       }
     });
   });
+  // What keeps it from starting is told once, below.
+  for (const waiting of [reloading, starting]) waiting.catch(() => {});
+  const service = await starting;
+  log.info({ ready_ms: Math.round(performance.now()) }, 'running');
   const { account } = await service.finished;
   process.stdout.write(`${accountText(account)}\n`);
 }

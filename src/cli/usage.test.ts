@@ -4,7 +4,19 @@ import Database from 'better-sqlite3';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixture, ot, PLANT, ROOT, remove, shell, temporaryFolder, ZONES } from './testing.ts';
 
-const COMMANDS = ['replay', 'dissect', 'fields', 'devices', 'connections', 'alerts', 'events', 'zones', 'evidence'];
+const COMMANDS = [
+  'replay',
+  'dissect',
+  'fields',
+  'devices',
+  'connections',
+  'alerts',
+  'events',
+  'zones',
+  'evidence',
+  'run',
+  'config',
+];
 
 let folder: string;
 const inFolder = (name: string, content: string | Buffer): string => {
@@ -26,13 +38,16 @@ describe('help', () => {
     expect(stdout).toMatch(/Examples:.*Exit codes: 0 .* 1 .* 2 /s);
   });
 
-  const SUBCOMMANDS = COMMANDS.filter((name) => name !== 'zones').map((name) => [name]);
-  it.each([...SUBCOMMANDS, ['zones', 'check'], ['zones', 'test']])('%s %s has examples', async (...command) => {
-    const { code, stdout, stderr } = await ot([...command.filter(Boolean), '--help']);
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    expect(stdout).toMatch(/^Usage: ot-sensor/);
-    expect(stdout).toMatch(/Examples?:\n {2}\$ .*ot-sensor/);
-  });
+  const SUBCOMMANDS = COMMANDS.filter((name) => name !== 'zones' && name !== 'config').map((name) => [name]);
+  it.each([...SUBCOMMANDS, ['zones', 'check'], ['zones', 'test'], ['config', 'reference'], ['config', 'check']])(
+    '%s %s has examples',
+    async (...command) => {
+      const { code, stdout, stderr } = await ot([...command.filter(Boolean), '--help']);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      expect(stdout).toMatch(/^Usage: ot-sensor/);
+      expect(stdout).toMatch(/Examples?:\n {2}\$ .*ot-sensor/);
+    },
+  );
 
   it('tells the version of package.json', async () => {
     const { version } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };

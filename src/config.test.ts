@@ -1,0 +1,73 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { configReference, readConfig } from './config.ts';
+
+const MIRROR = 'capture:\n  interfaces:\n    - name: eth1\n';
+const faults = (text: string): string[] =>
+  readConfig(text, '/etc/ot-sensor').faults.map(({ line, column, message }) => `${line}:${column} ${message}`);
+
+describe('readConfig', () => {
+  it('takes the default for all that is left out', () => {
+    const { config } = readConfig(MIRROR, '/etc/ot-sensor');
+    expect(config).toMatchObject({ data: '/var/lib/ot-sensor', zones: '', shards: 1, user: '', log: { level: 'info' } });
+    expect(config!.capture).toEqual({
+      timeout_ms: 20,
+      interfaces: [{ name: 'eth1', filter: '', snap_length: 262_144, buffer_bytes: 33_554_432, promiscuous: true }],
+    });
+  });
+
+  it('takes paths from the folder of the file', () => {
+    const { config } = readConfig(`data: ../data\nzones: plant.yaml\n${MIRROR}`, '/etc/ot-sensor');
+    expect(config).toMatchObject({ data: '/etc/data', zones: '/etc/ot-sensor/plant.yaml' });
+  });
+
+  it.each([
+    ['an unknown key', `shard: 2\n${MIRROR}`, '1:1 the settings file has no key "shard" (did you mean "shards"?)'],
+    ['a number that is none', `shards: two\n${MIRROR}`, '1:9 "shards" is a whole number from 1 to 64'],
+    ['a number beyond its limit', `shards: 65\n${MIRROR}`, '1:9 "shards" is a whole number from 1 to 64'],
+    [
+      'a word that is not known',
+      `log:\n  level: inof\n${MIRROR}`,
+      '2:10 "level" is one of trace, debug, info, warn, error, silent (did you mean "info"?)',
+    ],
+    ['neither true nor false', `${MIRROR}      promiscuous: maybe\n`, '4:20 "promiscuous" is true or false'],
+    ['an interface without a name', 'capture:\n  interfaces:\n    - filter: tcp\n', '3:7 an entry of "interfaces" has no "name"'],
+    ['an interface that is named twice', `${MIRROR}    - name: eth1\n`, '1:1 the interface eth1 is named twice'],
+    ['no interface', 'shards: 1\n', '1:1 no interface to capture from: name one under capture, interfaces'],
+    ['a list where one value belongs', `data: [a, b]\n${MIRROR}`, '1:7 "data" is a single value'],
+    ['a value where a section belongs', 'capture: eth1\n', '1:10 "capture" is a mapping with the keys timeout_ms, interfaces'],
+    [
+      'control characters',
+      `data: "a\\0b"\n${MIRROR}`,
+      '1:7 "data" is a text of at most 4096 characters, without control characters',
+    ],
+    [
+      'too many interfaces',
+      `capture:\n  interfaces: [${Array.from({ length: 17 }, (_, i) => `{name: e${i}}`).join(', ')}]\n`,
+      '2:3 "interfaces" has 17 entries; the limit is 16',
+    ],
+  ])('tells of %s, with its place', (_, text, fault) => {
+    expect(faults(text)).toContain(fault);
+    expect(readConfig(text, '/').config).toBeNull();
+  });
+
+  it('never throws, and has no settings where there is a fault', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(fc.string(), fc.json(), fc.string({ unit: fc.constantFrom(...'\n :-[]{}#&*!|>"\'acdfilnoprstu0') })),
+        (text) => {
+          const { config, faults: found } = readConfig(text, '/');
+          expect(config === null).toBe(found.length > 0);
+        },
+      ),
+    );
+  });
+});
+
+describe('configReference', () => {
+  it('is a settings file with all defaults, once the interface is named', () => {
+    const text = configReference().replace("- name: ''", '- name: eth1');
+    expect(faults(text)).toEqual([]);
+    expect(readConfig(text, '/etc/ot-sensor').config).toEqual(readConfig(MIRROR, '/etc/ot-sensor').config);
+  });
+});
