@@ -3,6 +3,7 @@ import { Collector } from './engine/collector.ts';
 import type { BatchSink, PipelineTotals } from './engine/pipeline.ts';
 import { Inventory, type InventoryOptions } from './inventory/inventory.ts';
 import { FailureLog } from './log.ts';
+import { Quarantine } from './quarantine.ts';
 import { emptyChangeSet } from './store/change-set.ts';
 import { StoreReader } from './store/queries.ts';
 import type { StoreWriter } from './store/store-writer.ts';
@@ -16,13 +17,18 @@ export class Collection {
   readonly capture_id: number;
   private readonly inventory: Inventory;
   private readonly collector: Collector;
+  /** Packets whose results have come, and those whose results went with a thread that failed. */
+  inspected = 0;
+  lost = 0;
   private readonly failures = new FailureLog();
+  private readonly quarantine: Quarantine;
   private readonly write: StoreWriter['write'];
 
   /** `data` is the directory that `store` has open. Throws StoreError. */
   constructor(data: string, store: StoreWriter, zoneOf: InventoryOptions['zoneOf']) {
     const { write } = store;
     this.write = write;
+    this.quarantine = new Quarantine(data);
     this.capture_id = store.opened.next_capture_id;
     // The inventory tells the collector of new devices, the collector feeds the inventory.
     let collector: Collector | undefined;
@@ -41,18 +47,20 @@ export class Collection {
 
   /** What the pipeline's answers are given to. */
   readonly sink: BatchSink = (answers, task, ring) => {
-    for (const answer of answers) this.failures.add(answer.failures);
+    const newest = task.range.first_frame + task.range.count - 1;
+    for (const { failures, packets, lost } of answers) {
+      this.inspected += packets;
+      this.lost += lost;
+      if (failures.length === 0) continue;
+      this.failures.add(failures);
+      for (const failure of failures) this.quarantine.keep(failure, ring, newest);
+    }
     return this.collector.batch(answers, task, ring);
   };
 
   /** Other zones hold. Devices that are in another one now are stored again with the next flush. */
   setZones(zoneOf: InventoryOptions['zoneOf']): void {
     this.inventory.setZones(zoneOf);
-  }
-
-  /** Packets that the shards have said they looked at. */
-  get inspected(): number {
-    return this.collector.counters['decode.packets'] ?? 0;
   }
 
   /** Keeps what there is to say of the capture itself, as often as one likes. `totals` null: it is not over, or ended before its time. */
@@ -84,6 +92,8 @@ export class Collection {
       ...named('inventory', inventory.counters),
       ...named('alerts', collector.alerts.counters),
       ...named('evidence', collector.evidence.counters),
+      ...named('quarantine', this.quarantine.counters),
+      ...named('engine', { packets_lost: this.lost }),
     };
   }
 }

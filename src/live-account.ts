@@ -16,8 +16,9 @@ export interface Account {
   counters: Record<string, number>;
 }
 
-export function accountOf(interfaces: readonly InterfaceReport[], inspected: number): Account {
-  const dropped_by_us: Record<string, number> = {};
+/** `lost`: packets whose results went with a thread that failed. */
+export function accountOf(interfaces: readonly InterfaceReport[], inspected: number, lost: number): Account {
+  const dropped_by_us: Record<string, number> = { fault: lost };
   const counters: Record<string, number> = {};
   let received = 0;
   let dropped_by_kernel = 0;

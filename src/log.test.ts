@@ -47,10 +47,10 @@ describe('log', () => {
 
   it('does not grow with packets that make a dissector fail', async () => {
     const flood = `const failures = new FailureLog();
-      for (let frame = 1; frame <= 5000; frame++) failures.add(['s7comm, frame ' + frame + ': Error: x']);`;
+      for (let frame = 1; frame <= 5000; frame++) failures.add([{ dissector: 's7comm', frame, how: 'threw', error: 'Error: x', lost: 0 }]);`;
     const written = lines(await logged(flood));
     expect(written).toHaveLength(101);
-    expect(written.at(-1)).toMatchObject({ limit: 100, msg: 'further failures of dissectors are only counted' });
+    expect(written.at(-1)).toMatchObject({ limit: 100, msg: 'further failures are only counted' });
   });
 });
 

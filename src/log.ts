@@ -1,4 +1,5 @@
 import pino from 'pino';
+import type { Failure } from './engine/failure.ts';
 import { OperatingError } from './errors.ts';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
@@ -44,19 +45,23 @@ export function textOf({ level, time: _time, pid: _pid, name: _name, msg, ...fie
 /** Failures written to the log in one run; what comes after is counted alone (`dissect.failures`), so that packets cannot fill a disk. */
 const MAX_FAILURES = 100;
 
-/** Logs failures of dissectors, which are defects of ours and never the packet's fault. */
+/** Logs failures, which are defects of ours and never the packet's fault. */
 export class FailureLog {
   private logged = 0;
 
-  /** Failures as a shard says them: `DISSECTOR, frame N: STACK`. */
-  add(failures: readonly string[]): void {
-    for (const failure of failures) {
+  add(failures: readonly Failure[]): void {
+    for (const { dissector, frame, how, error, lost } of failures) {
       if (this.logged === MAX_FAILURES) return;
       this.logged++;
-      const [, dissector, frame, stack] = /^(\S+), frame (\d+): (.*)$/s.exec(failure) ?? [undefined, '', '', failure];
-      const fields = { dissector, frame: Number(frame), error: stack.split('\n', 1)[0], stack };
-      log.warn(fields, 'a dissector failed; please report it');
-      if (this.logged === MAX_FAILURES) log.warn({ limit: MAX_FAILURES }, 'further failures of dissectors are only counted');
+      const fields = { dissector, frame, error: error.split('\n', 1)[0], stack: error };
+      const who = dissector === '' ? 'the engine' : 'a dissector';
+      if (how === 'threw') log.warn(fields, `${who} failed; please report it`);
+      else
+        log.error(
+          { ...fields, lost },
+          `${who} ${how === 'hung' ? 'hung' : 'ended its thread'}, which was replaced; please report it`,
+        );
+      if (this.logged === MAX_FAILURES) log.warn({ limit: MAX_FAILURES }, 'further failures are only counted');
     }
   }
 }

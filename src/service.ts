@@ -147,7 +147,7 @@ export class Service {
   }
 
   private account(): Account {
-    return accountOf(this.source.statistics(), this.collection.inspected);
+    return accountOf(this.source.statistics(), this.collection.inspected, this.collection.lost);
   }
 
   private keep(totals: PipelineTotals | null, finished: boolean): Promise<void> {

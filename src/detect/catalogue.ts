@@ -121,6 +121,26 @@ export const CATALOGUE = [
     techniques: ['T0816'],
     description: 'A device was told to restart. {what}',
   },
+  {
+    kind: 'dissector_failed',
+    title: 'The sensor could not read a packet',
+    severity: 'warning',
+    category: 'Sensor',
+    engine: 'operational',
+    techniques: [],
+    description:
+      'A defect of ours: {what} failed on a packet ({error}). Its conversation is put aside; please report it with the packet.',
+  },
+  {
+    kind: 'thread_replaced',
+    title: 'A thread of the sensor was replaced',
+    severity: 'major',
+    category: 'Sensor',
+    engine: 'operational',
+    techniques: [],
+    description:
+      'A defect of ours: {what} ended or hung its thread ({error}); {lost} packets were lost. Please report it with the packets.',
+  },
 ] as const satisfies readonly AlertKind[];
 
 export type AlertKindName = (typeof CATALOGUE)[number]['kind'];

@@ -39,6 +39,7 @@ export class Dissection implements ConversationHost {
   unrecognised = -1;
 
   private readonly registry: Registry;
+  private readonly at_work: { dissector: number };
   /** Rows are reused: by record type's id, those there are, and how many of them are in the PDU at hand. */
   private readonly pools: Pool[] = [];
   /** The pools that have rows in this PDU. */
@@ -55,8 +56,10 @@ export class Dissection implements ConversationHost {
   private readonly overflow = new Map<RecordType, Row>();
   private readonly emit = <F extends Fields>(type: RecordType<F>): RowOf<F> => this.newRow(type) as RowOf<F>;
 
-  constructor(registry: Registry) {
+  /** `at_work` is told which dissector is running, its index + 1 and 0 for none, for whoever asks when it never comes back. */
+  constructor(registry: Registry, at_work: { dissector: number } = { dissector: 0 }) {
     this.registry = registry;
+    this.at_work = at_work;
   }
 
   /**
@@ -84,6 +87,7 @@ export class Dissection implements ConversationHost {
       this.counters.failures++;
       this.failed = { dissector: this.registry.dissectors[this.current].name, error };
     }
+    this.at_work.dissector = 0;
   }
 
   private enter(index: number, r: Reader): void {
@@ -95,6 +99,7 @@ export class Dissection implements ConversationHost {
     const outerState = conversation.state;
     this.reader = r;
     this.current = index;
+    this.at_work.dissector = index + 1;
     this.head = this.count;
     this.depth++;
     let state = conversation.states[index];
@@ -112,6 +117,7 @@ export class Dissection implements ConversationHost {
     this.depth--;
     this.reader = outerReader;
     this.current = outerIndex;
+    this.at_work.dissector = outerIndex + 1;
     this.head = outerHead;
     conversation.state = outerState;
   }

@@ -4,6 +4,7 @@ import { Inventory } from '../inventory/inventory.ts';
 import { ot_sensor } from '../proto/facts.js';
 import type { ChangeSet } from '../store/change-set.ts';
 import { Collector } from './collector.ts';
+import type { Failure } from './failure.ts';
 
 const end = (last: number, port = 0) => ({ mac: Uint8Array.of(2, 0, 0, 0, 0, last), ip: Uint8Array.of(10, 0, 0, last), port });
 
@@ -27,6 +28,14 @@ const finding = (frame: number, key = 'k', over: ot_sensor.IFinding = {}): ot_se
   },
 });
 
+const failure = (dissector: string, frame: number, how: Failure['how'] = 'threw'): Failure => ({
+  dissector,
+  frame,
+  how,
+  error: 'Error: x\n  at y',
+  lost: 0,
+});
+
 class Bench {
   readonly changes: ChangeSet[] = [];
   readonly inventory: Inventory = new Inventory({ onEvent: (event) => this.collector.onInventoryEvent(event) });
@@ -44,19 +53,41 @@ class Bench {
   batch(
     count: number,
     facts: ot_sensor.IFact[][],
-    options: { flush?: boolean; finish?: boolean; counters?: Record<string, number>[] } = {},
+    options: { flush?: boolean; finish?: boolean; counters?: Record<string, number>[]; failures?: Failure[][] } = {},
   ) {
-    const { flush = false, finish = false, counters } = options;
+    const { flush = false, finish = false, counters, failures } = options;
     const range = { first_frame: this.frame, count };
     this.frame += count;
     const answers = facts.map((one, shard) => ({
       facts: ot_sensor.BatchFacts.encode({ facts: one, counters: counters && { values: counters[shard] } }).finish(),
       records: null,
-      failures: [],
+      failures: failures?.[shard] ?? [],
+      packets: 0,
+      lost: 0,
     }));
     return this.collector.batch(answers, { range, flush, finish }, this.ring);
   }
 }
+
+describe('a defect of ours', () => {
+  test('is an alert, once a dissector, with the packet that brought it to light', async () => {
+    const bench = new Bench();
+    await bench.batch(10, [[], []], {
+      flush: true,
+      failures: [[failure('modbus', 7), failure('modbus', 9)], [failure('', 3, 'died')]],
+    });
+    expect(
+      bench.changes[0].alerts.map(({ kind, first_frame, count, app_proto }) => [kind, first_frame, count, app_proto]),
+    ).toEqual([
+      ['thread_replaced', 3, 1, ''],
+      ['dissector_failed', 7, 2, 'modbus'],
+    ]);
+    expect(bench.changes[0].alerts[0].description).toMatch(
+      /the engine ended or hung its thread \(Error: x\); 0 packets were lost/,
+    );
+    expect(bench.changes[0].evidence.map(({ frame }) => frame)).toEqual([3, 7]);
+  });
+});
 
 describe('facts', () => {
   test('of several shards are taken in packet order', async () => {

@@ -7,10 +7,14 @@ import { ipText, macText } from './envelope.ts';
 import { EvidenceKeeper } from './evidence.ts';
 import { factOrder } from './fact-log.ts';
 import { FactReader } from './fact-reader.ts';
+import type { Failure } from './failure.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
 
 /** Alerts, events and packets that may wait before they are stored though no flush is due. */
 const MAX_PENDING_ROWS = 5_000;
+const NO_END: AlertEnd = { mac: '', ip: '', port: 0, device: null };
+/** Of an alert about the sensor itself. */
+const NO_ENDS = { source: NO_END, destination: NO_END, segment: '', proto: '', operation: '' };
 /** Connections and activities that are handed to the store at a time. */
 const CONVERSATIONS_AT_ONCE = 5_000;
 
@@ -43,6 +47,8 @@ export class Collector {
   async batch(answers: readonly BatchAnswer[], task: BatchTask, ring: PacketRing): Promise<void> {
     const readers = answers.flatMap(({ facts }) => (facts === null ? [] : [new FactReader(facts)]));
     const newest = task.range.first_frame + task.range.count - 1;
+    for (const failure of answers.flatMap(({ failures }) => failures).sort((a, b) => a.frame - b.frame))
+      this.failure(failure, ring, newest);
     for (const fact of inOrder(readers)) {
       // What was said between two packets was caused by the later one.
       fact.frame = Math.min(Math.ceil(fact.frame), newest);
@@ -98,6 +104,20 @@ export class Collector {
       details: details!,
     });
     if (isNew) this.packets.push(...this.evidence.collect(ring, key!, frame, handshake!, newest));
+  }
+
+  /** A defect of ours, once a dissector; the packet that brought it to light is its evidence. */
+  private failure({ dissector, frame, how, error, lost }: Failure, ring: PacketRing, newest: number): void {
+    const kind = how === 'threw' ? 'dissector_failed' : 'thread_replaced';
+    const key = `${kind}|${dissector}`;
+    const what = dissector === '' ? 'the engine' : `the ${dissector} dissector`;
+    const details = { what, how, error: error.split('\n', 1)[0].slice(0, 500), lost: String(lost) };
+    const entry = ring.entry(frame);
+    const time_ms = ring.seconds(entry) * 1000 + ring.nanoseconds(entry) / 1e6;
+    const cause = { ...NO_ENDS, key, kind, frame, time_ms, app_proto: dissector, details };
+    if (!ring.remembers(frame, newest) || !this.alerts.raise(cause)) return;
+    this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
+    this.evidence.close(key);
   }
 
   private newDevice({ frame, time_ms, device_id, title, details }: InventoryEvent, ring: PacketRing, newest: number): void {

@@ -1,8 +1,7 @@
 import { BatchWriter, MAX_BATCHES_UNDER_WAY, PacketRing } from '../capture/batch.ts';
 import type { PacketSource } from '../capture/source.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
-import { ShardPool } from './pool.ts';
-import type { ShardOptions } from './shard.ts';
+import { type PoolOptions, ShardPool } from './pool.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
 
 export interface RunOptions {
@@ -38,9 +37,8 @@ export class Pipeline {
   private readonly pool: ShardPool;
   private order: ((order: Order) => Promise<void>) | null = null;
 
-  constructor(options: Omit<ShardOptions, 'shard' | 'shards' | 'policy'> & { shards: number }) {
-    const { shards, ...shardOptions } = options;
-    this.pool = new ShardPool(shards, this.ring.buffers, shardOptions);
+  constructor(options: PoolOptions) {
+    this.pool = new ShardPool(this.ring.buffers, options);
   }
 
   /**

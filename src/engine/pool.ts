@@ -1,25 +1,25 @@
-import { Piscina } from 'piscina';
 import type { RingBuffers } from '../capture/batch.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
 import type { ShardOptions } from './shard.ts';
-import type { BatchAnswer, BatchTask, ShardStart } from './worker.ts';
+import { SupervisedShard } from './supervised-shard.ts';
+import type { BatchAnswer, BatchTask } from './worker.ts';
 
-/**
- * The shards' threads: a piscina pool of exactly one thread a shard, because a flow needs one worker that sees its packets in
- * order, and a pool's queue is that order.
- */
+/** What all shards have in common. */
+export type PoolOptions = Omit<ShardOptions, 'shard' | 'shards' | 'policy'> & {
+  shards: number;
+  /** A module that has `dissectors`, by its URL; the product's own where left out. */
+  dissectors?: string;
+};
+
+/** All shards, each with a thread of its own. */
 export class ShardPool {
-  readonly shards: number;
-  private readonly pools: Piscina<BatchTask, BatchAnswer>[];
+  private readonly shards: SupervisedShard[];
 
-  constructor(shards: number, buffers: RingBuffers, options: Omit<ShardOptions, 'shard' | 'shards' | 'policy'>) {
-    this.shards = shards;
-    const filename = new URL('./worker.js', import.meta.url).href;
-    this.pools = Array.from({ length: shards }, (_, shard) => {
-      const workerData: ShardStart = { buffers, options: { ...options, policy: null, shard, shards } };
-      // One task runs while the next is already there. Without stricterFIFO a task that finds the worker busy goes to the queue's end.
-      return new Piscina({ filename, minThreads: 1, maxThreads: 1, concurrentTasksPerWorker: 2, stricterFIFO: true, workerData });
-    });
+  constructor(buffers: RingBuffers, { shards, dissectors, ...options }: PoolOptions) {
+    this.shards = Array.from(
+      { length: shards },
+      (_, shard) => new SupervisedShard(buffers, { ...options, policy: null, shard, shards }, dissectors),
+    );
   }
 
   /** Resolves when every shard's thread has loaded its code, and holds to the policy. */
@@ -29,10 +29,10 @@ export class ShardPool {
 
   /** Gives the batch to every shard; each takes its own packets. Batches are worked through in the order of the calls. */
   run(task: BatchTask): Promise<BatchAnswer[]> {
-    return Promise.all(this.pools.map((pool) => pool.run(task)));
+    return Promise.all(this.shards.map((shard) => shard.run(task)));
   }
 
   async close(): Promise<void> {
-    await Promise.all(this.pools.map((pool) => pool.close()));
+    await Promise.all(this.shards.map((shard) => shard.close()));
   }
 }

@@ -161,6 +161,8 @@ export class ShardBench {
         facts: shard.facts.encode(finish ? shard.allCounters() : null),
         records: null,
         failures: shard.failures.splice(0),
+        packets: range.count,
+        lost: 0,
       };
     });
     for (const { facts } of answers) this.facts.push(...(ot_sensor.BatchFacts.decode(facts).facts ?? []));

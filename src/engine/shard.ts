@@ -27,11 +27,13 @@ import type { PolicyModel } from '../policy/conduits.ts';
 import { flowEndpoint, ipBytes, macBytes, protocolName, vlanList } from './endpoint.ts';
 import { FactLog } from './fact-log.ts';
 import { FactsConsumer } from './facts-consumer.ts';
+import type { Failure } from './failure.ts';
 import { Findings } from './findings.ts';
 import { FlowNotes } from './flow-notes.ts';
 import { PolicyWatch } from './policy-watch.ts';
 import { RecordsConsumer } from './records-consumer.ts';
 import type { RowConsumer } from './row-consumer.ts';
+import { ShardProgress } from './shard-progress.ts';
 
 export interface ShardOptions {
   shard: number;
@@ -50,6 +52,7 @@ const FLUSH_SECONDS = 60;
 const ARP = 0x0806;
 const TCP = 6;
 const UDP = 17;
+const MAX_FAILURES_A_BATCH = 16;
 
 /**
  * One shard of the engine, without threads: packets in, rows, facts and findings out. A packet's way is read top to bottom in
@@ -62,9 +65,10 @@ export class Shard implements PduSink {
   readonly findings: Findings;
   readonly records: RecordsConsumer | null;
   readonly counters = { unhandled_failures: 0 };
-  /** The last failures of dissectors, for the log. */
-  readonly failures: string[] = [];
+  /** The last failures of dissectors. */
+  readonly failures: Failure[] = [];
   private readonly options: ShardOptions;
+  private readonly progress: ShardProgress;
   private readonly ring: PacketRing;
   private readonly registry: Registry;
   private readonly packet_ = new Packet();
@@ -87,14 +91,15 @@ export class Shard implements PduSink {
   private newest = 0;
   private slot = -1;
 
-  constructor(buffers: RingBuffers, registry: Registry, options: ShardOptions) {
+  constructor(buffers: RingBuffers, registry: Registry, options: ShardOptions, progress = new ShardProgress()) {
     this.options = options;
+    this.progress = progress;
     this.registry = registry;
     this.ring = new PacketRing(buffers);
     this.decoder = new Decoder(this.ring, { verify_checksums: options.verify_checksums });
     this.table = new FlowTable((is_tcp, port) => registry.onPort(is_tcp, port).length > 0, options.flow_limits);
     this.table.onEnd = (slot) => this.ended(slot);
-    this.dissection = new Dissection(registry);
+    this.dissection = new Dissection(registry, progress);
     this.framer = new Framer(registry, this);
     this.tcp = new TcpOrder(this.table, this.framer);
     this.findings = new Findings(this.table, this.facts);
@@ -132,14 +137,16 @@ export class Shard implements PduSink {
 
   /** Works through a batch. What it found is in `facts` (or `records`) afterwards. */
   process(range: BatchRange): void {
-    const { decoder, packet_: p } = this;
+    const { decoder, packet_: p, progress } = this;
     const { shards, shard } = this.options;
     const end = range.first_frame + range.count;
     for (let frame = range.first_frame; frame < end; frame++) {
+      progress.frame = frame;
       const decoded = decoder.decode(frame, p);
       // Every shard sees every packet, so all of them say their counts behind the same one.
       if (p.seconds !== this.second) this.nextSecond(p.seconds, frame);
       if (shards > 1 && shardOf(p, shards) !== shard) continue;
+      progress.packets++;
       decoder.count(p, decoded);
       if (decoded === Decoded.ok) this.packet(p);
       else this.ring.link(frame, 0);
@@ -347,9 +354,9 @@ export class Shard implements PduSink {
   private failed(state: FlowState): void {
     const { dissector, error } = this.dissection.failed!;
     state.aside = true;
-    if (this.failures.length < 16) {
+    if (this.failures.length < MAX_FAILURES_A_BATCH) {
       const why = error instanceof Error ? (error.stack ?? error.message) : String(error);
-      this.failures.push(`${dissector}, frame ${this.stamp.frame}: ${why}`);
+      this.failures.push({ dissector, frame: this.stamp.frame, how: 'threw', error: why, lost: 0 });
     }
   }
 

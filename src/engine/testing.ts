@@ -91,7 +91,7 @@ class Run {
     shard.finish(Math.max(result.packets, 1));
     this.take();
     result.counters = shard.allCounters();
-    result.failures = shard.failures;
+    result.failures = shard.failures.map(({ dissector, frame, error }) => `${dissector}, frame ${frame}: ${error}`);
     return result;
   }
 

@@ -3,14 +3,28 @@ import { workerData } from 'node:worker_threads';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { dissectors } from '../../dissectors/index.ts';
 import type { BatchRange, RingBuffers } from '../capture/batch.ts';
+import { type AnyDissector, Match } from '../dissect/dissector.ts';
 import { Registry } from '../dissect/registry.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
+import { FactReader } from './fact-reader.ts';
+import type { Failure } from './failure.ts';
 import { Shard, type ShardOptions } from './shard.ts';
+import { ShardProgress } from './shard-progress.ts';
 
 /** What a shard's thread is started with. */
 export interface ShardStart {
   buffers: RingBuffers;
   options: ShardOptions;
+  /** Of ShardProgress. */
+  progress: SharedArrayBuffer;
+  /** 1; behind the packet that ended the thread before this one. */
+  next_frame: number;
+  /** The last facts that counters came with, of the thread before this one. */
+  counters_said: Uint8Array | null;
+  /** Names of dissectors that are not to be used. */
+  left_out: string[];
+  /** A module that has `dissectors`, by its URL; the product's own where left out. */
+  dissectors?: string;
 }
 
 /** A batch to work through; `flush` asks for the counters, `finish` for the last words of the capture too. */
@@ -35,8 +49,13 @@ export interface BatchAnswer {
   /** An encoded ot_sensor.BatchFacts; null where there were none, or records were asked for. */
   facts: Uint8Array | null;
   records: RecordLines | null;
-  /** Errors that dissectors threw, in words. */
-  failures: string[];
+  failures: Failure[];
+  /** Packets of this shard in the batch; without those of `lost`. */
+  packets: number;
+  /** Packets whose results went with a thread that was replaced. */
+  lost: number;
+  /** Names of the dissectors there are, in their order; with the first answer of a thread. */
+  dissectors?: string[];
 }
 
 // The packet path is many small functions, one file a protocol: V8's default budget does not inline them all (a fifth of the time).
@@ -44,38 +63,65 @@ setFlagsFromString('--max-inlined-bytecode-size=800');
 setFlagsFromString('--max-inlined-bytecode-size-cumulative=4000');
 
 const start = workerData as ShardStart;
-const shard = new Shard(start.buffers, new Registry(dissectors), start.options);
+const all: readonly AnyDissector[] = start.dissectors === undefined ? dissectors : (await import(start.dissectors)).dissectors;
+const used = withoutThose(all, new Set(start.left_out));
+const progress = new ShardProgress(start.progress);
+const shard = new Shard(start.buffers, new Registry(used), start.options, progress);
+const counters_before = start.counters_said === null ? {} : countersIn(start.counters_said);
 
-let next_frame = 1;
+let { next_frame } = start;
+let first_answer = true;
 
 export default function task({ range, flush, finish, say_flows, policy }: BatchTask): BatchAnswer {
   // Streams are put together here: a batch out of its turn would be a loss that nobody sees.
   if (range.first_frame !== next_frame) throw new Error(`batch of frame ${range.first_frame} came when ${next_frame} was next`);
   next_frame += range.count;
+  const packets_before = progress.packets;
   if (policy !== undefined) shard.setPolicy(policy);
   shard.process(range);
   if (say_flows) shard.sayFlows(next_frame - 1);
   if (finish) shard.finish(range.first_frame + range.count - 1);
-  const failures = shard.failures.splice(0);
+  const answer: BatchAnswer = {
+    facts: null,
+    records: null,
+    failures: shard.failures.splice(0),
+    packets: progress.packets - packets_before,
+    lost: 0,
+  };
+  if (first_answer) answer.dissectors = used.map(({ name }) => name);
+  first_answer = false;
   if (shard.records !== null) {
     const { writer, order, ends, count } = shard.records;
-    const records = {
-      bytes: writer.out.bytes.slice(0, writer.out.position),
-      order: order.slice(0, count),
-      ends: ends.slice(0, count),
-    };
+    const bytes = writer.out.bytes.slice(0, writer.out.position);
+    answer.records = { bytes, order: order.slice(0, count), ends: ends.slice(0, count) };
     shard.records.reset();
-    return moved(records.bytes, { facts: null, records, failures });
+    return moved(bytes, answer);
   }
   // Most batches of steady traffic say nothing new.
-  if (!flush && !finish && shard.facts.count === 0) return { facts: null, records: null, failures };
-  const facts = shard.facts.encode(flush || finish ? shard.allCounters() : null);
-  return moved(facts, { facts, records: null, failures });
+  if (!flush && !finish && shard.facts.count === 0) return answer;
+  const facts = shard.facts.encode(flush || finish ? plus(shard.allCounters(), counters_before) : null);
+  // An encoder's bytes may be part of a pool that others use: those are copied out first.
+  answer.facts = facts.byteLength === facts.buffer.byteLength ? facts : facts.slice();
+  return moved(answer.facts, answer);
 }
 
-/** Hands the bytes over by transfer. An encoder's bytes may be part of a pool that others use: those are copied out first. */
+/** Hands the bytes over by transfer. */
 function moved(bytes: Uint8Array, answer: BatchAnswer): BatchAnswer {
-  const own = bytes.byteLength === bytes.buffer.byteLength ? bytes : bytes.slice();
-  const value = answer.facts === bytes ? { ...answer, facts: own } : answer;
-  return move({ [transferableSymbol]: own.buffer, [valueSymbol]: value } as never) as unknown as BatchAnswer;
+  return move({ [transferableSymbol]: bytes.buffer, [valueSymbol]: answer } as never) as unknown as BatchAnswer;
+}
+
+/** What is left out recognises nothing; it stays in the list, since zone files may name it. */
+function withoutThose(all: readonly AnyDissector[], left_out: Set<string>): AnyDissector[] {
+  return all.map((dissector) => (left_out.has(dissector.name) ? { ...dissector, probe: () => Match.no } : dissector));
+}
+
+function countersIn(facts: Uint8Array): Record<string, number> {
+  const reader = new FactReader(facts);
+  while (reader.next());
+  return reader.counters;
+}
+
+function plus(counters: Record<string, number>, more: Record<string, number>): Record<string, number> {
+  for (const [name, value] of Object.entries(more)) counters[name] = (counters[name] ?? 0) + value;
+  return counters;
 }

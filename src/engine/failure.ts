@@ -1,0 +1,13 @@
+/** A defect of ours that a packet brought to light: what was at work, on which packet, and what came of it. */
+export interface Failure {
+  /** The dissector that was at work; '' where none was: capture to stream, or what is done with rows. */
+  dissector: string;
+  /** The packet at hand, by its number in the capture. */
+  frame: number;
+  /** `threw`: caught, its flow is put aside. `died`, `hung`: the thread was replaced, and all its flows begin anew in the middle. */
+  how: 'threw' | 'died' | 'hung';
+  /** The error with its stack, or what is known instead. */
+  error: string;
+  /** Packets that had been looked at and whose results went with the thread. */
+  lost: number;
+}

@@ -1,0 +1,158 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { PcapWriter } from '../capture/pcap-writer.ts';
+import { DIST } from '../cli/testing.ts';
+import { ot_sensor } from '../proto/facts.js';
+import type { Failure } from './failure.ts';
+import type { Pipeline } from './pipeline.ts';
+import { datagram, host } from './shard-bench.ts';
+
+/** Speaks on UDP port 7001, and does to its thread what the first byte says. */
+const DISSECTORS = `
+const root = ${JSON.stringify(pathToFileURL(`${DIST}/`).href)};
+const { dissectors: own } = await import(root + 'dissectors/index.js');
+const { defineDissector, Match, Operation, record, u8, udp } = await import(root + 'src/dissect/index.js');
+const Word = record('word', 'A word', { byte: u8(null, 'The byte') });
+const poison = defineDissector({
+  name: 'poison',
+  specification: 'none',
+  carriers: udp(7001),
+  records: [Word],
+  anomalies: {},
+  probe: () => Match.possible,
+  newState: () => null,
+  dissect(r, emit) {
+    const row = emit(Word);
+    row.byte = r.u8();
+    row.operation = Operation.read;
+    switch (String.fromCharCode(row.byte)) {
+      case 'T': throw new Error('a byte that nobody expected');
+      case 'H': for (;;);
+      case 'D': process.exit(3);
+      case 'S': { const again = () => again() + again(); again(); }
+    }
+  },
+});
+export const dissectors = [...own, poison];
+`;
+
+let folder: string;
+let module_: string;
+let pipelineModule: { Pipeline: typeof Pipeline };
+let openCaptureFile: typeof import('../capture/file-source.ts').openCaptureFile;
+
+beforeAll(async () => {
+  folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ot-sensor-fault-'));
+  module_ = path.join(folder, 'dissectors.mjs');
+  fs.writeFileSync(module_, DISSECTORS);
+  pipelineModule = await import(path.join(DIST, 'src/engine/pipeline.js'));
+  ({ openCaptureFile } = await import(path.join(DIST, 'src/capture/file-source.js')));
+});
+afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
+
+/** A datagram a letter, from hosts of their own so that shards share them; '.' harms nobody. */
+function capture(letters: string): string {
+  const file = path.join(folder, `${letters.length}-${letters.replaceAll('.', '').slice(0, 40)}.pcap`);
+  const writer = new PcapWriter(file, [1]);
+  [...letters].forEach((letter, i) => {
+    const frame = datagram(host(1, i % 200), host(2, i % 200), Uint8Array.of(letter.charCodeAt(0), 1, 2), 7001);
+    writer.write(frame, 0, frame.length, frame.length, 1_700_000_000 + Math.floor(i / 100), i, 1);
+  });
+  writer.close();
+  return file;
+}
+
+async function run(letters: string, shards = 1) {
+  const pipeline = new pipelineModule.Pipeline({
+    shards,
+    output: 'facts',
+    protocols: null,
+    dissectors: pathToFileURL(module_).href,
+  });
+  const failures: Failure[] = [];
+  let [packets, lost, words] = [0, 0, 0];
+  const counters: Record<string, number> = {};
+  try {
+    const totals = await pipeline.run(await openCaptureFile(capture(letters)), (answers) => {
+      for (const answer of answers) {
+        packets += answer.packets;
+        lost += answer.lost;
+        failures.push(...answer.failures);
+        if (answer.facts === null) continue;
+        const { facts, counters: said } = ot_sensor.BatchFacts.decode(answer.facts);
+        for (const { activity } of facts) if (activity?.app_proto === 'poison') words += activity.count!;
+        for (const [name, value] of Object.entries(said?.values ?? {})) counters[name] = value;
+      }
+    });
+    return { total: totals.packets, packets, lost, failures, words, counters };
+  } finally {
+    await pipeline.close();
+  }
+}
+
+const GOOD = '.'.repeat(300);
+
+describe('a shard whose thread fails', () => {
+  test('that throws costs its flow and nothing else', async () => {
+    const { total, packets, lost, failures } = await run(`${GOOD}T${GOOD}`);
+    expect({ total, packets, lost }).toEqual({ total: 601, packets: 601, lost: 0 });
+    expect(failures).toMatchObject([{ dissector: 'poison', frame: 301, how: 'threw', lost: 0 }]);
+    expect(failures[0].error).toMatch(/^Error: a byte that nobody expected\n/);
+  });
+
+  test.each([1, 3])('that dies is replaced, and every packet is accounted for, with %i shards', async (shards) => {
+    const { total, packets, lost, failures, words } = await run(`${GOOD}D${GOOD}D${GOOD}`, shards);
+    expect(packets + lost).toBe(total);
+    expect(failures.map(({ dissector, frame, how }) => [dissector, frame, how])).toEqual([
+      ['poison', 301, 'died'],
+      ['poison', 602, 'died'],
+    ]);
+    expect(failures.reduce((sum, failure) => sum + failure.lost, 0)).toBe(lost);
+    expect(lost).toBeGreaterThan(1);
+    // What came behind the last one was looked at by the new thread.
+    expect(words).toBeGreaterThanOrEqual(300);
+  });
+
+  test('that hangs is replaced', async () => {
+    const { total, packets, lost, failures } = await run(`${GOOD}H${GOOD}`, 2);
+    expect(packets + lost).toBe(total);
+    expect(failures).toMatchObject([{ dissector: 'poison', frame: 301, how: 'hung' }]);
+  });
+
+  test('that runs out of stack only throws', async () => {
+    const { failures, lost } = await run(`${GOOD}S${GOOD}`);
+    expect(failures).toMatchObject([{ dissector: 'poison', how: 'threw', error: expect.stringContaining('RangeError') }]);
+    expect(lost).toBe(0);
+  });
+
+  test('by the same dissector again and again goes on without it', async () => {
+    const { total, packets, lost, failures } = await run(`${'.D'.repeat(5)}${GOOD}${'D'.repeat(200)}${GOOD}`);
+    expect(failures.map(({ how }) => how)).toEqual(['died', 'died', 'died']);
+    expect(packets + lost).toBe(total);
+  });
+
+  test('keeps the counters of the thread before', async () => {
+    const { counters, lost, total } = await run(`${'.'.repeat(90_000)}D${'.'.repeat(10_000)}`);
+    // They are said with the last packet of a period; what came behind that is not in them.
+    expect(counters['decode.packets']).toBeGreaterThan(60_000);
+    expect(counters['decode.packets']).toBeLessThanOrEqual(total);
+    expect(lost).toBeGreaterThan(0);
+  });
+
+  test('that does not even start is told, and nothing waits for ever', async () => {
+    const broken = path.join(folder, 'broken.mjs');
+    fs.writeFileSync(broken, 'throw new Error("no such luck");');
+    const pipeline = new pipelineModule.Pipeline({
+      shards: 1,
+      output: 'facts',
+      protocols: null,
+      dissectors: pathToFileURL(broken).href,
+    });
+    const source = await openCaptureFile(capture('...'));
+    await expect(pipeline.run(source, () => {})).rejects.toThrow(/the thread of shard 0 does not run: .*no such luck/s);
+    await pipeline.close();
+  });
+});

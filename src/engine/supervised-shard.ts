@@ -1,0 +1,176 @@
+import { Piscina } from 'piscina';
+import type { RingBuffers } from '../capture/batch.ts';
+import type { PolicyModel } from '../policy/conduits.ts';
+import type { Failure } from './failure.ts';
+import type { ShardOptions } from './shard.ts';
+import { ShardProgress } from './shard-progress.ts';
+import type { BatchAnswer, BatchTask, ShardStart } from './worker.ts';
+
+/** A thread that makes no progress on a task for so many looks, one a second, hangs. Starting may take longer. */
+const LOOKS_WITHOUT_PROGRESS = 5;
+const LOOKS_WHILE_STARTING = 60;
+const LOOK_MS = 1000;
+/** A dissector that costs so many threads is left out of the next one. */
+const FAILURES_UNTIL_LEFT_OUT = 3;
+/** Threads that die in a row without having got any further. */
+const MOST_FUTILE_STARTS = 3;
+
+interface Waiting {
+  task: BatchTask;
+  resolve: (answer: BatchAnswer) => void;
+  reject: (error: unknown) => void;
+  failures: Failure[];
+  lost: number;
+}
+
+/**
+ * One shard: a piscina pool of exactly one thread, because a flow needs one worker that sees its packets in order, and a pool's queue is
+ * that order. A thread that throws, dies or hangs is replaced: the new one begins behind the packet that did it, with no flows, and takes
+ * the tasks that wait. What the old one had found and not said is lost, and counted.
+ */
+export class SupervisedShard {
+  private readonly buffers: RingBuffers;
+  private readonly options: ShardOptions;
+  /** A module that has `dissectors`; the product's own where left out. */
+  private readonly dissectors: string | undefined;
+  private readonly waiting: Waiting[] = [];
+  private readonly watch: NodeJS.Timeout;
+  private pool!: Piscina<BatchTask, BatchAnswer>;
+  private progress!: ShardProgress;
+  /** Of the thread that runs: another one's words are not heard any more. */
+  private generation = 0;
+  private started = false;
+  private futile_starts = 0;
+  private looked_at = '';
+  private looks = 0;
+  private policy: PolicyModel | null = null;
+  /** Packets of the thread that runs whose results have come. */
+  private answered_packets = 0;
+  /** The last facts that counters came with: those of all threads there were until then. */
+  private counters_said: Uint8Array | null = null;
+  /** Of the dissectors that the thread has, in its order. */
+  private names: readonly string[] = [];
+  /** How many threads each dissector has cost; '' where none was at work. */
+  private readonly costs = new Map<string, number>();
+
+  constructor(buffers: RingBuffers, options: ShardOptions, dissectors?: string) {
+    this.buffers = buffers;
+    this.options = options;
+    this.dissectors = dissectors;
+    this.start(1);
+    this.watch = setInterval(() => this.look(), LOOK_MS);
+    this.watch.unref();
+  }
+
+  /** Tasks are worked through in the order of the calls. */
+  run(task: BatchTask): Promise<BatchAnswer> {
+    return new Promise((resolve, reject) => {
+      const entry = { task, resolve, reject, failures: [], lost: 0 };
+      this.waiting.push(entry);
+      this.submit(entry);
+    });
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.watch);
+    await this.pool.close();
+  }
+
+  private start(next_frame: number): void {
+    this.progress = new ShardProgress();
+    this.started = false;
+    this.answered_packets = 0;
+    const workerData: ShardStart = {
+      buffers: this.buffers,
+      options: { ...this.options, policy: this.policy },
+      progress: this.progress.buffer,
+      next_frame,
+      counters_said: this.counters_said,
+      left_out: [...this.costs].flatMap(([name, cost]) => (name !== '' && cost >= FAILURES_UNTIL_LEFT_OUT ? [name] : [])),
+      dissectors: this.dissectors,
+    };
+    const filename = new URL('./worker.js', import.meta.url).href;
+    // One task runs while the next is already there. Without stricterFIFO a task that finds the worker busy goes to the queue's end.
+    this.pool = new Piscina({
+      filename,
+      minThreads: 1,
+      maxThreads: 1,
+      concurrentTasksPerWorker: 2,
+      stricterFIFO: true,
+      workerData,
+    });
+    // What ends a thread comes back by its tasks too.
+    this.pool.on('error', () => {});
+    const { generation } = this;
+    this.pool.run({ range: { first_frame: next_frame, count: 0 }, flush: false, finish: false }).then(
+      ({ dissectors = [] }) => {
+        if (generation !== this.generation) return;
+        this.names = dissectors;
+        this.started = true;
+      },
+      // The tasks behind it fare alike.
+      () => {},
+    );
+  }
+
+  private submit(entry: Waiting): void {
+    const { generation } = this;
+    this.pool.run(entry.task).then(
+      (answer) => {
+        if (generation === this.generation) this.answered(entry, answer);
+      },
+      (error) => {
+        if (generation === this.generation) this.failed(error, 'died');
+      },
+    );
+  }
+
+  private answered(entry: Waiting, answer: BatchAnswer): void {
+    this.waiting.shift();
+    this.futile_starts = 0;
+    this.answered_packets += answer.packets;
+    if (entry.task.policy !== undefined) this.policy = entry.task.policy;
+    if (entry.task.flush || entry.task.finish) this.counters_said = answer.facts;
+    const { failures, lost } = entry;
+    entry.resolve({ ...answer, lost, failures: [...failures, ...answer.failures] });
+  }
+
+  /** Of the task that was at hand, the oldest. */
+  private failed(error: unknown, how: 'died' | 'hung'): void {
+    const [entry] = this.waiting;
+    if (entry === undefined) return;
+    const { progress } = this;
+    const { range } = entry.task;
+    this.generation++;
+    // Its other tasks are rejected by this, which nobody hears any more.
+    void this.pool.destroy();
+    const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+    const frame = progress.frame;
+    if (frame < range.first_frame && ++this.futile_starts >= MOST_FUTILE_STARTS) {
+      for (const { reject } of this.waiting.splice(0))
+        reject(new Error(`the thread of shard ${this.options.shard} does not run: ${text}`));
+      return;
+    }
+    const lost = progress.packets - this.answered_packets;
+    const dissector = progress.dissector === 0 ? '' : (this.names[progress.dissector - 1] ?? '');
+    this.costs.set(dissector, (this.costs.get(dissector) ?? 0) + 1);
+    entry.lost += lost;
+    entry.failures.push({ dissector, frame, how, error: text, lost });
+    const next = Math.max(range.first_frame, frame + 1);
+    entry.task = { ...entry.task, range: { first_frame: next, count: range.first_frame + range.count - next } };
+    this.start(next);
+    for (const waiting of this.waiting) this.submit(waiting);
+  }
+
+  /** Does the thread get on? Looked at by number of looks, so that a process that was stopped for a while is not taken for one that hangs. */
+  private look(): void {
+    const { waiting, progress, generation } = this;
+    const at = `${generation} ${progress.frame} ${waiting[0]?.task.range.first_frame}`;
+    this.looks = waiting.length > 0 && at === this.looked_at ? this.looks + 1 : 0;
+    this.looked_at = at;
+    const most = this.started ? LOOKS_WITHOUT_PROGRESS : LOOKS_WHILE_STARTING;
+    if (this.looks < most) return;
+    this.looks = 0;
+    this.failed(new Error(`no progress for ${(most * LOOK_MS) / 1000} s`), 'hung');
+  }
+}
