@@ -354,6 +354,28 @@ napi_value set_filter_of(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+// (expression) → the instructions it becomes on Ethernet, as far as can be known without an interface.
+napi_value compile_filter(napi_env env, napi_callback_info info) {
+  napi_value argv[1];
+  std::string expression;
+  if (!arguments(env, info, argv) || !get_string(env, argv[0], &expression)) return fail(env, "ARGUMENT", "a filter is needed");
+  const std::unique_ptr<pcap_t, decltype(&pcap_close)> dead(pcap_open_dead(DLT_EN10MB, kMaxSnapLength), pcap_close);
+  if (dead == nullptr) return fail(env, "FAILED", "out of memory");
+  bpf_program program{};
+  if (pcap_compile(dead.get(), &program, expression.c_str(), 1, PCAP_NETMASK_UNKNOWN) != 0) {
+    return fail(env, "FILTER", "the filter \"" + expression + "\" is not understood: " + pcap_geterr(dead.get()));
+  }
+  const unsigned length = program.bf_len;
+  pcap_freecode(&program);
+  if (length > BPF_MAXINSNS) {
+    return fail(env, "FILTER", "the filter becomes " + std::to_string(length) + " instructions; the kernel takes " +
+                                   std::to_string(BPF_MAXINSNS));
+  }
+  napi_value value;
+  napi_create_uint32(env, length, &value);
+  return value;
+}
+
 // Nothing more is received; what waits in the kernel's ring can still be read.
 napi_value stop(napi_env env, napi_callback_info info) {
   napi_value argv[1];
@@ -613,6 +635,7 @@ NAPI_MODULE_INIT() {
   } functions[] = {
       {"listInterfaces", list_interfaces}, {"interfaceIndex", interface_index}, {"open", open},
       {"start", start},                    {"setFilter", set_filter_of},        {"stop", stop},
+      {"compileFilter", compile_filter},
       {"close", close_handle},             {"lastError", last_error},           {"statistics", statistics},
       {"fill", fill},                      {"createWaker", create_waker},       {"wake", wake},
       {"closeWaker", close_waker},         {"version", version},
