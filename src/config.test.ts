@@ -11,8 +11,11 @@ describe('readConfig', () => {
     const { config } = readConfig(MIRROR, '/etc/ot-sensor');
     expect(config).toMatchObject({ data: '/var/lib/ot-sensor', zones: '', shards: 1, user: '', log: { level: 'info' } });
     expect(config!.capture).toEqual({
+      backend: 'auto',
       timeout_ms: 20,
-      interfaces: [{ name: 'eth1', filter: '', snap_length: 262_144, buffer_bytes: 33_554_432, promiscuous: true }],
+      interfaces: [
+        { name: 'eth1', filter: '', include: [], exclude: [], snap_length: 262_144, buffer_bytes: 33_554_432, promiscuous: true },
+      ],
     });
   });
 
@@ -33,9 +36,23 @@ describe('readConfig', () => {
     ['neither true nor false', `${MIRROR}      promiscuous: maybe\n`, '4:20 "promiscuous" is true or false'],
     ['an interface without a name', 'capture:\n  interfaces:\n    - filter: tcp\n', '3:7 an entry of "interfaces" has no "name"'],
     ['an interface that is named twice', `${MIRROR}    - name: eth1\n`, '1:1 the interface eth1 is named twice'],
+    [
+      'an entry of a filter',
+      `${MIRROR}      include: [vlan 20, vlan 5000]\n`,
+      '4:26 "vlan 5000": after "vlan" comes a VLAN identifier, 1 to 4094',
+    ],
+    [
+      'a filter said in two ways',
+      `${MIRROR}      filter: tcp\n      exclude: host 10.0.0.5\n`,
+      '1:1 the interface eth1: "filter" cannot be given together with "include" or "exclude": say it all in one way',
+    ],
     ['no interface', 'shards: 1\n', '1:1 no interface to capture from: name one under capture, interfaces'],
     ['a list where one value belongs', `data: [a, b]\n${MIRROR}`, '1:7 "data" is a single value'],
-    ['a value where a section belongs', 'capture: eth1\n', '1:10 "capture" is a mapping with the keys timeout_ms, interfaces'],
+    [
+      'a value where a section belongs',
+      'capture: eth1\n',
+      '1:10 "capture" is a mapping with the keys backend, timeout_ms, interfaces',
+    ],
     [
       'control characters',
       `data: "a\\0b"\n${MIRROR}`,

@@ -1,5 +1,6 @@
 import path from 'node:path';
 import { isMap, type Node } from 'yaml';
+import { combinationFault, entryFault, MAX_FILTER_ENTRIES } from './capture/filter.ts';
 import { didYouMean, type Fault } from './fault.ts';
 import { type Entry, YamlReader } from './yaml-reader.ts';
 
@@ -23,12 +24,23 @@ export const SETTINGS = section({
     ),
   }),
   capture: section({
+    backend: choice(
+      ['auto', 'libpcap', 'cap'],
+      'auto',
+      'what captures: libpcap through our own addon, or the npm package cap, which cannot do all (`ot-sensor interfaces` says what); auto takes the first that is there',
+    ),
     timeout_ms: integer(20, 1, 10_000, 'how long the kernel may hold packets back to hand them over in blocks'),
     interfaces: list(
       16,
       section({
         name: text('', 'interface of the mirror port, as `ip link` shows it'),
         filter: text('', 'what is captured, in the language of pcap-filter(7); everything where left out'),
+        include: texts(
+          MAX_FILTER_ENTRIES,
+          entryFault,
+          'capture only these, instead of a filter: "host A", "pair A B", "subnet A/N", "port [tcp/|udp/]N[-M]", "vlan N", or several of them that must all hold',
+        ),
+        exclude: texts(MAX_FILTER_ENTRIES, entryFault, 'and not these'),
         snap_length: integer(262_144, 64, 262_144, 'bytes of a packet that are kept'),
         buffer_bytes: integer(32 << 20, 1 << 20, 2 ** 31 - 1, "the kernel's ring: what comes while nobody reads"),
         promiscuous: toggle(true, 'frames for other addresses too: what a mirror port is for'),
@@ -66,7 +78,8 @@ export function configReference(): string {
 
 // The declarations
 
-type Setting = IntegerSetting | TextSetting | ChoiceSetting | ToggleSetting | ListSetting | Section;
+type SingleSetting = IntegerSetting | TextSetting | ChoiceSetting | ToggleSetting;
+type Setting = SingleSetting | TextsSetting | ListSetting | Section;
 interface IntegerSetting {
   kind: 'integer';
   value: number;
@@ -77,6 +90,12 @@ interface IntegerSetting {
 interface TextSetting {
   kind: 'text';
   value: string;
+  meaning: string;
+}
+interface TextsSetting {
+  kind: 'texts';
+  most: number;
+  faultOf: (text: string) => string;
   meaning: string;
 }
 interface ChoiceSetting<T extends string = string> {
@@ -109,11 +128,13 @@ type Value<S> = S extends IntegerSetting
       ? T
       : S extends TextSetting
         ? string
-        : S extends ListSetting<infer I>
-          ? Value<I>[]
-          : S extends Section<infer F>
-            ? { [K in keyof F]: Value<F[K]> }
-            : never;
+        : S extends TextsSetting
+          ? string[]
+          : S extends ListSetting<infer I>
+            ? Value<I>[]
+            : S extends Section<infer F>
+              ? { [K in keyof F]: Value<F[K]> }
+              : never;
 
 function section<F extends Record<string, Setting>>(settings: F): Section<F> {
   return { kind: 'section', settings };
@@ -126,6 +147,10 @@ function integer(value: number, lowest: number, highest: number, meaning: string
 }
 function text(value: string, meaning: string): TextSetting {
   return { kind: 'text', value, meaning };
+}
+/** Texts of which `faultOf` says what is wrong, '' where nothing is. */
+function texts(most: number, faultOf: (text: string) => string, meaning: string): TextsSetting {
+  return { kind: 'texts', most, faultOf, meaning };
 }
 function choice<const T extends string>(known: readonly T[], value: NoInfer<T>, meaning: string): ChoiceSetting<T> {
   return { kind: 'choice', value, known, meaning };
@@ -147,6 +172,10 @@ class ConfigReader extends YamlReader {
       const { interfaces } = config.capture;
       const names = interfaces.map(({ name }) => name);
       if (names.length === 0) this.at(0, 'missing_key', 'no interface to capture from: name one under capture, interfaces');
+      for (const settings of interfaces) {
+        const wrong = combinationFault(settings);
+        if (wrong !== '') this.at(0, 'value', `the interface ${settings.name}: ${wrong}`);
+      }
       names.forEach((name, i) => {
         if (name !== '' && names.indexOf(name) !== i) this.at(0, 'duplicate', `the interface ${name} is named twice`);
       });
@@ -171,13 +200,20 @@ class ConfigReader extends YamlReader {
           if (value.name === '') this.fault(item, 'missing_key', `an entry of "${key}" has no "name"`);
           return value;
         });
+      case 'texts':
+        return this.items(entry, key, setting.most).map((item) => {
+          const given = this.text_(item, `a text in "${key}"`) ?? '';
+          const wrong = given === '' ? '' : setting.faultOf(given);
+          if (wrong !== '') this.fault(item, 'value', wrong);
+          return given;
+        });
       default:
         if (entry === undefined) return setting.value;
         return this.single(this.scalar(entry), entry, key, setting);
     }
   }
 
-  private single(given: string, entry: Entry, key: string, setting: Exclude<Setting, ListSetting | Section>): unknown {
+  private single(given: string, entry: Entry, key: string, setting: SingleSetting): unknown {
     const wrong = (message: string) => this.fault(entry.value ?? entry.key, 'value', message);
     switch (setting.kind) {
       case 'integer': {
@@ -215,6 +251,8 @@ function referenceOf({ settings }: Section, indent: string): string[] {
             i === lines.findIndex((other) => !other.trim().startsWith('#')) ? `${indent}  - ${line.trim()}` : line,
           ),
         ];
+      case 'texts':
+        return [`${indent}# ${setting.meaning}; up to ${setting.most}`, `${indent}${key}: []`];
       default:
         return [
           `${indent}# ${setting.meaning}${limitsOf(setting)}`,
@@ -224,7 +262,7 @@ function referenceOf({ settings }: Section, indent: string): string[] {
   });
 }
 
-function limitsOf(setting: Exclude<Setting, ListSetting | Section>): string {
+function limitsOf(setting: SingleSetting): string {
   if (setting.kind === 'integer') return `; ${setting.lowest} to ${setting.highest}`;
   return setting.kind === 'choice' ? `; ${setting.known.join(', ')}` : '';
 }

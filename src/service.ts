@@ -1,3 +1,4 @@
+import { filterOf } from './capture/filter.ts';
 import { LiveSource } from './capture/live.ts';
 import type { Collection } from './collection.ts';
 import type { Config } from './config.ts';
@@ -50,7 +51,7 @@ export class Service {
     try {
       const { log } = await import('./log.ts');
       source = await LiveSource.open({
-        interfaces: capture.interfaces,
+        interfaces: capture.interfaces.map((settings) => ({ ...settings, filter: filterOf(settings) })),
         timeout_ms: capture.timeout_ms,
         onEvent: (interface_, state, message) =>
           message === ''
@@ -100,7 +101,8 @@ export class Service {
     const policy = await this.policyOf(config.zones);
     const zoneOf = await zonesOf(policy);
     const names = new Set(this.config.capture.interfaces.map(({ name }) => name));
-    for (const { name, filter } of config.capture.interfaces) if (names.has(name)) await this.source.setFilter(name, filter);
+    for (const settings of config.capture.interfaces)
+      if (names.has(settings.name)) await this.source.setFilter(settings.name, filterOf(settings));
     await this.pipeline.setPolicy(policy);
     this.collection.setZones(zoneOf);
     const needs_restart = restartNeeded(this.config, config);
@@ -176,7 +178,7 @@ function restartNeeded(before: Config, after: Config): string[] {
     user,
     'log.level': log.level,
     'capture.timeout_ms': capture.timeout_ms,
-    'capture.interfaces': capture.interfaces.map(({ filter: _, ...rest }) => rest),
+    'capture.interfaces': capture.interfaces.map(({ filter: _, include: _i, exclude: _e, ...rest }) => rest),
   });
   const [old, new_] = [fixed(before), fixed(after)];
   return Object.keys(old).filter((key) => JSON.stringify(old[key]) !== JSON.stringify(new_[key]));

@@ -37,7 +37,11 @@ const CARRIED: Record<string, [type: number, payload: Uint8Array]> = {
   modbus: [IPV4, ipv4(modbus, { protocol: 6 })],
   answer: [
     IPV4,
-    ipv4(tcp(MODBUS, { source_port: 502, destination_port: 40000 }), { protocol: 6, source: '0a000002', destination: '0a000001' }),
+    ipv4(tcp(MODBUS, { source_port: 502, destination_port: 40000 }), {
+      protocol: 6,
+      source: '0a000002',
+      destination: '0a000001',
+    }),
   ],
   others: [IPV4, ipv4(tcp(MODBUS, { destination_port: 443 }), { protocol: 6, source: '0a010105', destination: '0a010106' })],
   snmp: [IPV4, ipv4(udp(MODBUS, 161), { protocol: 17, source: '0a000001', destination: '0a010106' })],
@@ -86,7 +90,8 @@ const numbered = () => FRAMES.map(({ data }, i) => bytes(data, u16(i)));
 const everywhere = (...names: string[]) => names.flatMap((name) => Object.keys(TAGS).map((suffix) => name + suffix));
 const under = (...suffixes: string[]) => Object.keys(CARRIED).flatMap((name) => suffixes.map((suffix) => name + suffix));
 const ALL = FRAMES.map(({ name }) => name);
-const without = (all: readonly string[], ...left_out: readonly string[][]) => all.filter((name) => !left_out.flat().includes(name));
+const without = (all: readonly string[], ...left_out: readonly string[][]) =>
+  all.filter((name) => !left_out.flat().includes(name));
 const FRAGMENTS_LATER = everywhere('fragment2', 'fragment6');
 
 const CASES: [what: string, rules: Partial<FilterRules>, captured: string[]][] = [
@@ -99,8 +104,16 @@ const CASES: [what: string, rules: Partial<FilterRules>, captured: string[]][] =
   ['a pair of MAC addresses that do not speak', { include: ['pair 02:00:00:00:00:01 02:00:00:00:00:03'] }, []],
   ['a subnet, host bits or not', { include: ['subnet 10.1.1.77/16'] }, everywhere('others', 'snmp')],
   ['an IPv6 subnet', { include: ['subnet 2001:db8::1/33'] }, everywhere('modbus6', 'fragment6')],
-  ['all of IPv4', { include: ['subnet 0.0.0.0/0'] }, everywhere('modbus', 'answer', 'others', 'snmp', 'fragment1', 'fragment2', 'arp')],
-  ['a port, and all later fragments', { include: ['port 502'] }, [...everywhere('modbus', 'answer', 'modbus6'), ...FRAGMENTS_LATER]],
+  [
+    'all of IPv4',
+    { include: ['subnet 0.0.0.0/0'] },
+    everywhere('modbus', 'answer', 'others', 'snmp', 'fragment1', 'fragment2', 'arp'),
+  ],
+  [
+    'a port, and all later fragments',
+    { include: ['port 502'] },
+    [...everywhere('modbus', 'answer', 'modbus6'), ...FRAGMENTS_LATER],
+  ],
   ['a port of the other transport', { include: ['port udp/502'] }, FRAGMENTS_LATER],
   ['a range of ports', { include: ['port udp/100-200'] }, [...everywhere('snmp'), ...FRAGMENTS_LATER]],
   ['a fragmented datagram by its port', { include: ['port udp/5005'] }, [...everywhere('fragment1'), ...FRAGMENTS_LATER]],
@@ -109,14 +122,38 @@ const CASES: [what: string, rules: Partial<FilterRules>, captured: string[]][] =
   ['a VLAN, on either tag', { include: ['vlan 20'] }, under('@20', '@20.30', '@40.20')],
   ['several VLANs', { include: ['vlan 40', 'vlan 30'] }, under('@30', '@20.30', '@40.20')],
   ['a host in a VLAN', { include: ['vlan 30 host 10.1.1.5'] }, ['others@30', 'others@20.30']],
-  ['a host in a VLAN, and another one', { include: ['vlan 40 host 10.1.1.5', 'host 2001:db8::2'] }, [...everywhere('modbus6', 'fragment6'), 'others@40.20']],
-  ['all but a host', { exclude: ['host 10.0.0.1'] }, without(ALL, everywhere('modbus', 'answer', 'snmp', 'fragment1', 'fragment2', 'arp'))],
-  ['all but a port: later fragments stay', { exclude: ['port 502', 'port udp/5005'] }, without(ALL, everywhere('modbus', 'answer', 'modbus6', 'fragment1'))],
+  [
+    'a host in a VLAN, and another one',
+    { include: ['vlan 40 host 10.1.1.5', 'host 2001:db8::2'] },
+    [...everywhere('modbus6', 'fragment6'), 'others@40.20'],
+  ],
+  [
+    'all but a host',
+    { exclude: ['host 10.0.0.1'] },
+    without(ALL, everywhere('modbus', 'answer', 'snmp', 'fragment1', 'fragment2', 'arp')),
+  ],
+  [
+    'all but a port: later fragments stay',
+    { exclude: ['port 502', 'port udp/5005'] },
+    without(ALL, everywhere('modbus', 'answer', 'modbus6', 'fragment1')),
+  ],
   ['all but VLANs', { exclude: ['vlan 30', 'vlan 40'] }, under('', '@20', '@0')],
-  ['all but a host in a VLAN', { exclude: ['vlan 20 host 10.1.1.6'] }, without(ALL, ['others@20', 'others@20.30', 'others@40.20', 'snmp@20', 'snmp@20.30', 'snmp@40.20'])],
+  [
+    'all but a host in a VLAN',
+    { exclude: ['vlan 20 host 10.1.1.6'] },
+    without(ALL, ['others@20', 'others@20.30', 'others@40.20', 'snmp@20', 'snmp@20.30', 'snmp@40.20']),
+  ],
   ['a subnet but for a port', { include: ['subnet 10.1.0.0/16'], exclude: ['port tcp/443'] }, everywhere('snmp')],
-  ['a VLAN but for a host', { include: ['vlan 20'], exclude: ['host 10.0.0.1'] }, without(under('@20', '@20.30', '@40.20'), everywhere('modbus', 'answer', 'snmp', 'fragment1', 'fragment2', 'arp'))],
-  ['a host but for a VLAN', { include: ['host 10.1.1.5'], exclude: ['vlan 30'] }, ['others', 'others@20', 'others@0', 'others@40.20']],
+  [
+    'a VLAN but for a host',
+    { include: ['vlan 20'], exclude: ['host 10.0.0.1'] },
+    without(under('@20', '@20.30', '@40.20'), everywhere('modbus', 'answer', 'snmp', 'fragment1', 'fragment2', 'arp')),
+  ],
+  [
+    'a host but for a VLAN',
+    { include: ['host 10.1.1.5'], exclude: ['vlan 30'] },
+    ['others', 'others@20', 'others@0', 'others@40.20'],
+  ],
 ];
 const rulesOf = ({ include = [], exclude = [] }: Partial<FilterRules>): FilterRules => ({ include, exclude });
 
@@ -212,7 +249,9 @@ describe('filters', () => {
   test('of an interface are its expression or its rules, not both', () => {
     expect(filterOf({ filter: '', include: [], exclude: [] })).toBe('');
     expect(filterOf({ filter: 'tcp', include: [], exclude: [] })).toBe('tcp');
-    expect(filterOf({ filter: '', include: ['vlan 7'], exclude: [] })).toBe(filterExpression({ include: ['vlan 7'], exclude: [] }));
+    expect(filterOf({ filter: '', include: ['vlan 7'], exclude: [] })).toBe(
+      filterExpression({ include: ['vlan 7'], exclude: [] }),
+    );
     expect(() => filterOf({ filter: 'tcp', include: ['vlan 7'], exclude: [] })).toThrow(FilterError);
   });
 
@@ -245,7 +284,9 @@ describe('filters', () => {
 
   test('have a limited number of entries', () => {
     const hosts = (count: number) => Array.from({ length: count }, (_, i) => `host 10.0.${i >> 8}.${i & 255}`);
-    expect(() => filterExpression({ include: hosts(MAX_FILTER_ENTRIES + 1), exclude: [] })).toThrow(/65 entries in include and exclude; 64 are/);
+    expect(() => filterExpression({ include: hosts(MAX_FILTER_ENTRIES + 1), exclude: [] })).toThrow(
+      /65 entries in "include" and "exclude"; 64 are/,
+    );
     expect(filterExpression({ include: hosts(MAX_FILTER_ENTRIES), exclude: [] })).not.toBe('');
   });
 
@@ -256,7 +297,12 @@ describe('filters', () => {
     expect(instructions).toBeLessThanOrEqual(4096);
     expect(() => loadPcap().compileFilter('host 10.0.0.')).toThrow(/is not understood/);
     // Of IPv6 pairs the kernel's limit comes first.
-    const ranges = Array.from({ length: MAX_FILTER_ENTRIES / 2 }, (_, i) => `pair 2001:db8::${i} 2001:db8:1::${i} port ${i}-${i * 3}`);
-    expect(() => loadPcap().compileFilter(filterExpression({ include: ranges, exclude: ranges }))).toThrow(/the kernel takes 4096/);
+    const ranges = Array.from(
+      { length: MAX_FILTER_ENTRIES / 2 },
+      (_, i) => `pair 2001:db8::${i} 2001:db8:1::${i} port ${i}-${i * 3}`,
+    );
+    expect(() => loadPcap().compileFilter(filterExpression({ include: ranges, exclude: ranges }))).toThrow(
+      /the kernel takes 4096/,
+    );
   });
 });

@@ -49,10 +49,19 @@ export const MAX_FILTER_ENTRY_LENGTH = 200;
 export type FilterPlace = 'live' | 'file';
 
 /** The expression for an interface: '' for everything. Throws FilterError. */
-export function filterOf({ filter, include, exclude }: InterfaceFilter): string {
-  if (include.length + exclude.length === 0) return filter;
-  if (filter !== '') throw new FilterError('"filter" cannot be given together with "include" or "exclude": say it all in one way');
-  return filterExpression({ include, exclude });
+export function filterOf(settings: InterfaceFilter): string {
+  const wrong = combinationFault(settings);
+  if (wrong !== '') throw new FilterError(wrong);
+  return settings.filter !== '' ? settings.filter : filterExpression(settings);
+}
+
+/** Says what is wrong with entries each of which is well, '' where nothing is. */
+export function combinationFault({ filter = '', include, exclude }: FilterRules & { filter?: string }): string {
+  const count = include.length + exclude.length;
+  if (count > MAX_FILTER_ENTRIES) {
+    return `${count} entries in "include" and "exclude"; ${MAX_FILTER_ENTRIES} are possible: name subnets or VLANs instead`;
+  }
+  return filter !== '' && count > 0 ? '"filter" cannot be given together with "include" or "exclude": say it all in one way' : '';
 }
 
 /** The expression for rules: '' where there are none. Throws FilterError. */
@@ -63,11 +72,9 @@ export function filterExpression({ include, exclude }: FilterRules, place: Filte
 
 /** The expression for packets without a tag, which stands three times in the whole. '' where there are no rules. */
 export function plainExpression({ include, exclude }: FilterRules, place: FilterPlace = 'live'): string {
-  const count = include.length + exclude.length;
-  if (count === 0) return '';
-  if (count > MAX_FILTER_ENTRIES) {
-    throw new FilterError(`${count} entries in include and exclude; ${MAX_FILTER_ENTRIES} are possible: name subnets or VLANs instead`);
-  }
+  if (include.length + exclude.length === 0) return '';
+  const wrong = combinationFault({ include, exclude });
+  if (wrong !== '') throw new FilterError(wrong);
   const parts = [`not (${oneOf('ether proto', TAGS)})`];
   if (include.length > 0) parts.push(listExpression(include, place, true));
   if (exclude.length > 0) parts.push(`not ${listExpression(exclude, place, false)}`);
@@ -152,7 +159,8 @@ const TERMS: Readonly<Record<string, Term>> = {
     expression: ([text]) => {
       const [address, bits, ...more] = text.split('/');
       const end = endOf(address);
-      if (end === null || end.kind !== '' || more.length > 0 || !/^\d{1,3}$/.test(bits ?? '') || Number(bits) > end.length) return null;
+      if (end === null || end.kind !== '' || more.length > 0 || !/^\d{1,3}$/.test(bits ?? '') || Number(bits) > end.length)
+        return null;
       // libpcap refuses a network with host bits.
       return `net ${networkOf(address, Number(bits))}/${Number(bits)}`;
     },
