@@ -13,7 +13,8 @@ async function logged(code: string, env: Record<string, string> = {}): Promise<s
   return stderr;
 }
 
-const FAILURE = `new FailureLog().add(['modbus, frame 7: RangeError: out of bounds\\n    at dissect (modbus.js:1:1)']);`;
+const FAILURE = `new FailureLog().add([{ dissector: 'modbus', frame: 7, how: 'threw', lost: 0,
+  error: 'RangeError: out of bounds\\n    at dissect (modbus.js:1:1)' }]);`;
 
 describe('log', () => {
   it('is JSON where nobody watches, with what is to be searched by in fields', async () => {
