@@ -1,4 +1,5 @@
 import type { InterfaceReport } from './capture/live.ts';
+import { numberText } from './number-text.ts';
 
 /**
  * Where every packet went: received = inspected + dropped by the kernel + dropped by us + still on its way. When the capture has ended
@@ -42,9 +43,8 @@ export function accountOf(interfaces: readonly InterfaceReport[], inspected: num
 
 /** "1,000 packets received: 990 inspected, 7 dropped by the kernel, 3 dropped by us (overload 3)". */
 export function accountText({ received, inspected, dropped_by_kernel, dropped_by_us }: Account): string {
-  const number = (value: number) => value.toLocaleString('en');
   const reasons = Object.entries(dropped_by_us).filter(([, count]) => count > 0);
   const own = reasons.reduce((sum, [, count]) => sum + count, 0);
-  const why = reasons.length === 0 ? '' : ` (${reasons.map(([reason, count]) => `${reason} ${number(count)}`).join(', ')})`;
-  return `${number(received)} packets received: ${number(inspected)} inspected, ${number(dropped_by_kernel)} dropped by the kernel, ${number(own)} dropped by us${why}`;
+  const why = reasons.length === 0 ? '' : ` (${reasons.map(([reason, count]) => `${reason} ${numberText(count)}`).join(', ')})`;
+  return `${numberText(received)} packets received: ${numberText(inspected)} inspected, ${numberText(dropped_by_kernel)} dropped by the kernel, ${numberText(own)} dropped by us${why}`;
 }

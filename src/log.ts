@@ -1,9 +1,12 @@
-import pino from 'pino';
+import { createRequire } from 'node:module';
+import type { Logger } from 'pino';
 import type { Failure } from './engine/failure.ts';
 import { OperatingError } from './errors.ts';
 
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'];
 const FORMATS = ['text', 'json'];
+const LEVEL = setting('OT_SENSOR_LOG_LEVEL', LEVELS) ?? 'warn';
+const FORMAT = setting('OT_SENSOR_LOG_FORMAT', FORMATS) ?? (process.stderr.isTTY ? 'text' : 'json');
 
 /**
  * The sensor's log: what happens beside a command's own answer, such as a dissector that failed on a packet. It goes to standard error:
@@ -14,17 +17,36 @@ const FORMATS = ['text', 'json'];
  * What a command was asked for is no log and plain text always: errors that end it, warnings about the files it was given, faults of
  * zone files. No field holds payload, passwords or keys.
  */
-export const log = pino(
-  {
-    level: setting('OT_SENSOR_LOG_LEVEL', LEVELS) ?? 'warn',
-    base: { name: 'ot-sensor', pid: process.pid },
-    timestamp: pino.stdTimeFunctions.isoTime,
-    formatters: { level: (label) => ({ level: label }) },
-  },
-  (setting('OT_SENSOR_LOG_FORMAT', FORMATS) ?? (process.stderr.isTTY ? 'text' : 'json')) === 'text'
-    ? { write: (line: string) => void process.stderr.write(`${textOf(JSON.parse(line))}\n`) }
-    : pino.destination({ dest: 2, sync: true }),
-);
+export const log = Object.fromEntries(
+  LEVELS.filter((level) => level !== 'silent').map((level) => [level, (...message: Message) => write(level as Level, message)]),
+) as Record<Level, (...message: Message) => void>;
+
+type Level = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal';
+type Message = [fields: object, text: string] | [text: string];
+
+/** Made, and pino loaded, with the first message that is to be written: most commands write none. */
+let logger: Logger | null = null;
+
+function write(level: Level, message: Message): void {
+  if (LEVELS.indexOf(level) < LEVELS.indexOf(LEVEL)) return;
+  logger ??= makeLogger();
+  logger[level](...(message as [object, string]));
+}
+
+function makeLogger(): Logger {
+  const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino');
+  return pino(
+    {
+      level: LEVEL,
+      base: { name: 'ot-sensor', pid: process.pid },
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
+    FORMAT === 'text'
+      ? { write: (line: string) => void process.stderr.write(`${textOf(JSON.parse(line))}\n`) }
+      : pino.destination({ dest: 2, sync: true }),
+  );
+}
 
 function setting(name: string, known: readonly string[]): string | undefined {
   const value = process.env[name];

@@ -1,5 +1,6 @@
 import { CATALOGUE } from '../detect/catalogue.ts';
 import { DEFAULT_LIMITS } from '../inventory/entities.ts';
+import { numberText } from '../number-text.ts';
 import type { ReplayResult } from '../sensor.ts';
 import { StoreReader } from '../store/queries.ts';
 import { DEFAULT_DATA, endText } from './data.ts';
@@ -48,13 +49,13 @@ export async function printSummary(
     const some = <T>(rows: readonly T[], show: (row: T) => object, total = rows.length) =>
       rows.length === 0
         ? ''
-        : indent(tableText(rows.slice(0, ROWS).map(show))) + (total > ROWS ? `    … and ${number(total - ROWS)} more\n` : '');
+        : indent(tableText(rows.slice(0, ROWS).map(show))) + (total > ROWS ? `    … and ${numberText(total - ROWS)} more\n` : '');
     const where = data === DEFAULT_DATA ? '' : ` --data ${/^[\w./-]+$/.test(data) ? data : `'${data}'`}`;
     // In a checkout, npm runs us, and what it ran is not in the PATH.
     const command = process.env.npm_execpath === undefined ? 'ot-sensor' : 'npx ot-sensor';
     const parts = [
-      `${number(packets)} packets in ${(duration_ms / 1000).toFixed(2)} s: ${number(packets_per_second)} packets a second\n`,
-      `\nDevices: ${number(totals.devices)}\n`,
+      `${numberText(packets)} packets in ${(duration_ms / 1000).toFixed(2)} s: ${numberText(packets_per_second)} packets a second\n`,
+      `\nDevices: ${numberText(totals.devices)}\n`,
       some(
         devices,
         ({ id, name, type, programming_station, ip, mac, vendor, model, zone }) => ({
@@ -72,7 +73,7 @@ export async function printSummary(
       some(protocols, ([protocol, row]) => ({ protocol, ...row })),
       zones === undefined
         ? '\nZone crossings: no zone policy was given (--zones FILE)\n'
-        : `\nZone crossings: ${number(crossing_count)}\n`,
+        : `\nZone crossings: ${numberText(crossing_count)}\n`,
       some(
         crossings,
         (row) => ({
@@ -84,7 +85,7 @@ export async function printSummary(
         }),
         crossing_count,
       ),
-      `\nAlerts: ${number(totals.alerts)}\n`,
+      `\nAlerts: ${numberText(totals.alerts)}\n`,
       some(kinds, (row) => row),
       lost(counters),
       `\nMore: ${command} devices | connections | alerts | events${where}; the packets behind an alert: ${command} evidence ALERT --out FILE.pcap${where}\n`,
@@ -107,24 +108,20 @@ const LOSSES: Readonly<Record<string, string>> = {
   'facts.dropped': 'facts dropped',
   'alerts.refused': 'findings beyond the limit of alerts',
   'evidence.refused': 'packets beyond the limits of evidence',
-  'inventory.devices_refused': `devices beyond the limit of ${number(DEFAULT_LIMITS.devices)}`,
-  'inventory.devices_without_mac_refused': `hosts behind routers beyond the limit of ${number(DEFAULT_LIMITS.devices_without_mac)}`,
+  'inventory.devices_refused': `devices beyond the limit of ${numberText(DEFAULT_LIMITS.devices)}`,
+  'inventory.devices_without_mac_refused': `hosts behind routers beyond the limit of ${numberText(DEFAULT_LIMITS.devices_without_mac)}`,
   'inventory.addresses_refused': 'addresses beyond the limits',
-  'inventory.flows_forgotten': `flows that were no longer followed beyond ${number(DEFAULT_LIMITS.flows)} at a time`,
-  'inventory.connections_refused': `flows without a connection beyond the limit of ${number(DEFAULT_LIMITS.connections)}`,
+  'inventory.flows_forgotten': `flows that were no longer followed beyond ${numberText(DEFAULT_LIMITS.flows)} at a time`,
+  'inventory.connections_refused': `flows without a connection beyond the limit of ${numberText(DEFAULT_LIMITS.connections)}`,
   'inventory.activities_refused': 'activities beyond the limits',
 };
 
 function lost(counters: Readonly<Record<string, number>>): string {
   const rows = Object.entries(LOSSES).filter(([name]) => (counters[name] ?? 0) > 0);
   if (rows.length === 0) return '';
-  return `\nNot seen, or not in full:\n${rows.map(([name, words]) => `    ${number(counters[name])} ${words}\n`).join('')}`;
+  return `\nNot seen, or not in full:\n${rows.map(([name, words]) => `    ${numberText(counters[name])} ${words}\n`).join('')}`;
 }
 
 function indent(text: string): string {
   return text.replace(/^(?=.)/gm, '    ');
-}
-
-function number(value: number): string {
-  return value.toLocaleString('en-US');
 }
