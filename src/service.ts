@@ -1,5 +1,5 @@
 import { filterOf } from './capture/filter.ts';
-import { LiveSource } from './capture/live.ts';
+import { type LiveCapture, openLive } from './capture/open-live.ts';
 import type { Collection } from './collection.ts';
 import type { Config } from './config.ts';
 import { type BatchSink, Pipeline, type PipelineTotals } from './engine/pipeline.ts';
@@ -30,7 +30,7 @@ export class Service {
   /** Resolves when everything that came before `stop` is stored. */
   readonly finished: Promise<ServiceResult>;
   private config: Config;
-  private readonly source: LiveSource;
+  private readonly source: LiveCapture;
   private readonly pipeline: Pipeline;
   private readonly collection: Collection;
   private readonly policyOf: PolicyLoader;
@@ -47,10 +47,12 @@ export class Service {
     const { data, shards, user, capture } = config;
     const pipeline = new Pipeline({ shards, output: 'facts', protocols: null });
     const store = new StoreWriter();
-    let source: LiveSource | undefined;
+    let source: LiveCapture | undefined;
     try {
       const { log } = await import('./log.ts');
-      source = await LiveSource.open({
+      source = await openLive({
+        backend: capture.backend,
+        user,
         interfaces: capture.interfaces.map((settings) => ({ ...settings, filter: filterOf(settings) })),
         timeout_ms: capture.timeout_ms,
         onEvent: (interface_, state, message) =>
@@ -59,7 +61,8 @@ export class Service {
             : log.warn({ interface: interface_, state }, message),
       });
       if (user !== '') becomeUser(user);
-      log.info({ interfaces: source.name }, 'capturing');
+      log.info({ interfaces: source.name, backend: source.backend }, 'capturing');
+      for (const limitation of source.limitations) log.warn({ backend: source.backend }, limitation);
       const [policy, { Collection }] = await Promise.all([policyOf(config.zones), import('./collection.ts'), store.open(data)]);
       const collection = new Collection(data, store, await zonesOf(policy));
       return new Service(config, source, pipeline, store, collection, policyOf, policy);
@@ -72,7 +75,7 @@ export class Service {
 
   private constructor(
     config: Config,
-    source: LiveSource,
+    source: LiveCapture,
     pipeline: Pipeline,
     store: StoreWriter,
     collection: Collection,
@@ -177,6 +180,7 @@ function restartNeeded(before: Config, after: Config): string[] {
     shards,
     user,
     'log.level': log.level,
+    'capture.backend': capture.backend,
     'capture.timeout_ms': capture.timeout_ms,
     'capture.interfaces': capture.interfaces.map(({ filter: _, include: _i, exclude: _e, ...rest }) => rest),
   });

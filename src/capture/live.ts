@@ -13,7 +13,8 @@ import {
   type ThreadStart,
   type ToThread,
 } from './capture-thread.ts';
-import type { PacketSource, SourceWarning } from './source.ts';
+import type { LiveCapture } from './open-live.ts';
+import type { SourceWarning } from './source.ts';
 
 export type { InterfaceReport, InterfaceState } from './capture-thread.ts';
 
@@ -65,7 +66,9 @@ interface Waiting {
  * BatchWriter of its own; here each of its batches is put into the caller's writer, which does the same sums and so stays in step.
  * Passive: nothing is ever sent, no address is set.
  */
-export class LiveSource implements PacketSource {
+export class LiveSource implements LiveCapture {
+  readonly backend = 'libpcap';
+  readonly limitations: readonly string[] = [];
   readonly name: string;
   readonly warnings: SourceWarning[] = [];
   readonly bytes_total = null;
@@ -97,7 +100,7 @@ export class LiveSource implements PacketSource {
    * could be opened or waited for, a filter is not understood or an option makes no sense, PcapUnavailableError without the addon.
    */
   static async open(options: LiveOptions): Promise<LiveSource> {
-    const interfaces = checked(options);
+    const interfaces = checkedInterfaces(options);
     const pcap = loadPcap();
     const source = new LiveSource(pcap, interfaces, options);
     try {
@@ -298,7 +301,8 @@ export class LiveSource implements PacketSource {
   }
 }
 
-function checked({ interfaces, timeout_ms = DEFAULT_TIMEOUT_MS }: LiveOptions): ThreadInterface[] {
+/** Options with nothing left out. Throws LiveCaptureError where they make no sense. */
+export function checkedInterfaces({ interfaces, timeout_ms = DEFAULT_TIMEOUT_MS }: LiveOptions): ThreadInterface[] {
   if (interfaces.length < 1 || interfaces.length > MAX_INTERFACES) {
     throw new LiveCaptureError(`${interfaces.length} interfaces are named; 1 to ${MAX_INTERFACES} can be captured from`);
   }
