@@ -408,7 +408,10 @@ class CapHandle {
       if (this.state === 'refused') this.end();
       return;
     }
-    if (interfaceIndex(this.spec.name) !== this.index) return this.look();
+    if (interfaceIndex(this.spec.name) !== this.index) {
+      this.look();
+      return;
+    }
     if (performance.now() - this.started_ms > 2 * LAST_RESTART_MS) this.restart_ms = FIRST_RESTART_MS;
     this.restart_at_ms = performance.now() + this.restart_ms;
     const words = this.stderr.split('\n').filter((line) => line !== '' && !line.startsWith('Warning:'));

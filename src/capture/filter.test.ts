@@ -56,11 +56,11 @@ const CARRIED: Record<string, [type: number, payload: Uint8Array]> = {
 const TAGS: Record<string, [tpid: number, vlan: number][]> = {
   '': [],
   '@20': [[0x8100, 20]],
-  '@30': [[0x8100, 30]],
+  '@300': [[0x8100, 300]],
   '@0': [[0x8100, 0]],
-  '@20.30': [
+  '@20.300': [
     [0x88a8, 20],
-    [0x8100, 30],
+    [0x8100, 300],
   ],
   '@40.20': [
     [0x8100, 40],
@@ -119,9 +119,9 @@ const CASES: [what: string, rules: Partial<FilterRules>, captured: string[]][] =
   ['a fragmented datagram by its port', { include: ['port udp/5005'] }, [...everywhere('fragment1'), ...FRAGMENTS_LATER]],
   ['port and host together', { include: ['host 10.0.0.1 port udp/161'] }, everywhere('snmp', 'fragment2')],
   ['several entries', { include: ['host 10.1.1.5', 'port udp/161'] }, [...everywhere('others', 'snmp'), ...FRAGMENTS_LATER]],
-  ['a VLAN, on either tag', { include: ['vlan 20'] }, under('@20', '@20.30', '@40.20')],
-  ['several VLANs', { include: ['vlan 40', 'vlan 30'] }, under('@30', '@20.30', '@40.20')],
-  ['a host in a VLAN', { include: ['vlan 30 host 10.1.1.5'] }, ['others@30', 'others@20.30']],
+  ['a VLAN, on either tag', { include: ['vlan 20'] }, under('@20', '@20.300', '@40.20')],
+  ['several VLANs', { include: ['vlan 40', 'vlan 300'] }, under('@300', '@20.300', '@40.20')],
+  ['a host in a VLAN', { include: ['vlan 300 host 10.1.1.5'] }, ['others@300', 'others@20.300']],
   [
     'a host in a VLAN, and another one',
     { include: ['vlan 40 host 10.1.1.5', 'host 2001:db8::2'] },
@@ -137,21 +137,21 @@ const CASES: [what: string, rules: Partial<FilterRules>, captured: string[]][] =
     { exclude: ['port 502', 'port udp/5005'] },
     without(ALL, everywhere('modbus', 'answer', 'modbus6', 'fragment1')),
   ],
-  ['all but VLANs', { exclude: ['vlan 30', 'vlan 40'] }, under('', '@20', '@0')],
+  ['all but VLANs', { exclude: ['vlan 300', 'vlan 40'] }, under('', '@20', '@0')],
   [
     'all but a host in a VLAN',
     { exclude: ['vlan 20 host 10.1.1.6'] },
-    without(ALL, ['others@20', 'others@20.30', 'others@40.20', 'snmp@20', 'snmp@20.30', 'snmp@40.20']),
+    without(ALL, ['others@20', 'others@20.300', 'others@40.20', 'snmp@20', 'snmp@20.300', 'snmp@40.20']),
   ],
   ['a subnet but for a port', { include: ['subnet 10.1.0.0/16'], exclude: ['port tcp/443'] }, everywhere('snmp')],
   [
     'a VLAN but for a host',
     { include: ['vlan 20'], exclude: ['host 10.0.0.1'] },
-    without(under('@20', '@20.30', '@40.20'), everywhere('modbus', 'answer', 'snmp', 'fragment1', 'fragment2', 'arp')),
+    without(under('@20', '@20.300', '@40.20'), everywhere('modbus', 'answer', 'snmp', 'fragment1', 'fragment2', 'arp')),
   ],
   [
     'a host but for a VLAN',
-    { include: ['host 10.1.1.5'], exclude: ['vlan 30'] },
+    { include: ['host 10.1.1.5'], exclude: ['vlan 300'] },
     ['others', 'others@20', 'others@0', 'others@40.20'],
   ],
 ];

@@ -94,8 +94,11 @@ export function entryFault(entry: string): string {
 
 /** What libpcap takes for a tag: IEEE 802.1Q, 802.1ad, and what came before that. */
 const TAGS = ['0x8100', '0x88a8', '0x9100'];
-/** An ancillary word of the kernel's filters: SKF_AD_OFF + SKF_AD_VLAN_TAG (linux/filter.h). */
-const KERNEL_TAG = 'ether[0xfffff02c:2]';
+/**
+ * An ancillary word of the kernel's filters: SKF_AD_OFF + SKF_AD_VLAN_TAG (linux/filter.h). All of it comes whatever the size that is
+ * asked for; for one byte libpcap knows it too, which judges the first packet after a change of filter itself.
+ */
+const KERNEL_TAG = 'ether[0xfffff02c]';
 /** IPv4: fragment offset not 0. IPv6: next header is a fragment's, the first one's too. */
 const FRAGMENTS = '(ip[6:2] & 0x1fff != 0 or ip6[6] = 44)';
 
