@@ -4,6 +4,7 @@ import type { BatchSink, PipelineTotals } from './engine/pipeline.ts';
 import { Inventory, type InventoryOptions } from './inventory/inventory.ts';
 import { FailureLog } from './log.ts';
 import { Quarantine } from './quarantine.ts';
+import type { Recorder } from './recording/recorder.ts';
 import { emptyChangeSet } from './store/change-set.ts';
 import { StoreReader } from './store/queries.ts';
 import type { StoreWriter } from './store/store-writer.ts';
@@ -15,6 +16,8 @@ import { packagedVendors } from './store/vendor-registry.ts';
  */
 export class Collection {
   readonly capture_id: number;
+  /** Told of each batch, and asked for its counters and events, where packets are recorded. */
+  recorder: Recorder | null = null;
   private readonly inventory: Inventory;
   private readonly collector: Collector;
   /** Packets whose results have come, and those whose results went with a thread that failed. */
@@ -55,6 +58,7 @@ export class Collection {
       this.failures.add(failures);
       for (const failure of failures) this.quarantine.keep(failure, ring, newest);
     }
+    this.recorder?.answered(newest);
     return this.collector.batch(answers, task, ring);
   };
 
@@ -82,7 +86,7 @@ export class Collection {
       counters: { ...this.counters(), ...more_counters },
       warnings: source.warnings.map((warning) => `${warning.source}: ${warning.message}`),
     };
-    await this.write({ ...emptyChangeSet(), captures: [capture] });
+    await this.write({ ...emptyChangeSet(), captures: [capture], events: this.recorder?.takeEvents() ?? [] });
   }
 
   counters(): Record<string, number> {
@@ -94,6 +98,7 @@ export class Collection {
       ...named('evidence', collector.evidence.counters),
       ...named('quarantine', this.quarantine.counters),
       ...named('engine', { packets_lost: this.lost }),
+      ...named('recording', this.recorder?.counters ?? {}),
     };
   }
 }

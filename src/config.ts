@@ -2,6 +2,7 @@ import path from 'node:path';
 import { isMap, type Node } from 'yaml';
 import { combinationFault, entryFault, MAX_FILTER_ENTRIES } from './capture/filter.ts';
 import { didYouMean, type Fault } from './fault.ts';
+import { MAX_FILE_BYTES, MIN_FILE_BYTES, RECORDING_DEFAULTS, type RecordingOptions } from './recording/options.ts';
 import { type Entry, YamlReader } from './yaml-reader.ts';
 
 /**
@@ -47,6 +48,24 @@ export const SETTINGS = section({
       }),
     ),
   }),
+  recording: section({
+    mode: choice(['off', 'all', 'ot'], 'off', 'packets kept on disk: none, all, or those of conversations in an OT protocol'),
+    directory: text('', 'where they are kept; left out: recording in the directory of the database'),
+    file_bytes: integer(RECORDING_DEFAULTS.file_bytes, MIN_FILE_BYTES, MAX_FILE_BYTES, 'no file is larger'),
+    total_bytes: integer(
+      RECORDING_DEFAULTS.total_bytes,
+      2 * MIN_FILE_BYTES,
+      2 ** 49,
+      'all files together are no larger: the oldest go',
+    ),
+    max_age_hours: integer(RECORDING_DEFAULTS.max_age_hours, 0, 1_000_000, 'files written longer ago go; 0: no limit'),
+    min_free_bytes: integer(
+      RECORDING_DEFAULTS.min_free_bytes,
+      0,
+      2 ** 49,
+      'recording stops where the volume has less room, until there is more',
+    ),
+  }),
 });
 
 export type Config = Value<typeof SETTINGS>;
@@ -68,7 +87,14 @@ export function readConfig(content: string, folder: string): ConfigFile {
   const { model, faults } = new ConfigReader(content).read();
   if (model === null) return { config: null, faults };
   const from = (name: string) => (name === '' ? '' : path.resolve(folder, name));
-  return { config: { ...model, data: from(model.data), zones: from(model.zones) }, faults };
+  const recording = { ...model.recording, directory: from(model.recording.directory) };
+  return { config: { ...model, data: from(model.data), zones: from(model.zones), recording }, faults };
+}
+
+/** What is to be recorded, and where; null: nothing. */
+export function recordingOf({ data, recording }: Config): RecordingOptions | null {
+  const { mode, directory, ...bounds } = recording;
+  return mode === 'off' ? null : { ...bounds, mode, directory: directory || path.join(data, 'recording') };
 }
 
 /** The reference of all settings: a file that holds each with its default, and what it means above it. */
@@ -176,6 +202,8 @@ class ConfigReader extends YamlReader {
         const wrong = combinationFault(settings);
         if (wrong !== '') this.at(0, 'value', `the interface ${settings.name}: ${wrong}`);
       }
+      if (config.recording.total_bytes < 2 * config.recording.file_bytes)
+        this.at(0, 'value', 'recording: "total_bytes" has no room for two files of "file_bytes"');
       names.forEach((name, i) => {
         if (name !== '' && names.indexOf(name) !== i) this.at(0, 'duplicate', `the interface ${name} is named twice`);
       });

@@ -1,8 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SequenceSource } from './capture/replay.ts';
 import type { PacketSource, SourceWarning } from './capture/source.ts';
-import { Pipeline, type PipelineTotals } from './engine/pipeline.ts';
+import { type BatchSink, Pipeline, type PipelineTotals } from './engine/pipeline.ts';
 import type { PolicyModel } from './policy/conduits.ts';
+import type { RecordingOptions } from './recording/options.ts';
+import type { Recorder } from './recording/recorder.ts';
+import { newTags } from './recording/tag.ts';
 import { StoreWriter } from './store/store-writer.ts';
 
 export interface ReplayOptions {
@@ -11,6 +14,8 @@ export interface ReplayOptions {
   /** Reads the zone policy; null: nothing is a crossing. Called when the threads have been started; what it throws ends the replay. */
   policy: () => PolicyModel | null | Promise<PolicyModel | null>;
   shards: number;
+  /** Where packets are recorded, too; left out: nowhere. */
+  recording?: RecordingOptions;
   /** How much faster than the capture's own clock packets are replayed; Infinity: as fast as it goes. */
   speed: number;
   /** Ends the replay early: what was read until then is stored, and the capture marked as not finished. */
@@ -30,9 +35,10 @@ export interface ReplayResult extends PipelineTotals {
  * Throws CaptureFileError, StoreError; what was read before is stored all the same.
  */
 export async function replay(files: readonly string[], options: ReplayOptions): Promise<ReplayResult> {
-  const { data, shards, speed, signal, onProgress } = options;
+  const { data, shards, speed, recording, signal, onProgress } = options;
+  const tags = recording && newTags();
   // Threads take longest to be ready: they are started first, and all else is loaded meanwhile.
-  const pipeline = new Pipeline({ shards, output: 'facts', protocols: null });
+  const pipeline = new Pipeline({ shards, output: 'facts', protocols: null, tags });
   const store = new StoreWriter();
   try {
     const [policy, { Collection }, { log }] = await Promise.all([
@@ -45,6 +51,14 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
     const zoneOf = policy === null ? undefined : (await import('./zone-of.ts')).zonesOf(policy);
     const collection = new Collection(data, store, zoneOf);
     const { capture_id } = collection;
+    const recorder =
+      recording && tags && (await openRecorder(pipeline.ring, tags, { ...recording, capture_id, interface_names: [] }));
+    collection.recorder = recorder ?? null;
+    // A file can wait for the disk, as the mirror port cannot.
+    const sink: BatchSink = async (answers, task, ring) => {
+      await collection.sink(answers, task, ring);
+      await recorder?.keepUp();
+    };
     const run = {
       policy,
       pace: speed === Number.POSITIVE_INFINITY ? undefined : pacer(speed, signal),
@@ -54,8 +68,9 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
     log.info({ capture_id, files, data, shards }, 'replay begins');
     let totals: PipelineTotals | null = null;
     try {
-      totals = await pipeline.run(source, collection.sink, run);
+      totals = await pipeline.run(source, recorder ? sink : collection.sink, run);
     } finally {
+      await recorder?.close();
       await collection.keep(files.join(', '), source, totals, totals !== null && !signal?.aborted);
     }
     log.info({ capture_id, packets: totals.packets, duration_ms: totals.duration_ms }, 'replay ends');
@@ -63,6 +78,10 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
   } finally {
     await Promise.all([pipeline.close(), store.close()]);
   }
+}
+
+async function openRecorder(...args: ConstructorParameters<typeof Recorder>): Promise<Recorder> {
+  return new (await import('./recording/recorder.ts')).Recorder(...args);
 }
 
 /** Waits shorter than a timer's precision are not worth one, ms. */

@@ -1,11 +1,12 @@
 import { filterOf } from './capture/filter.ts';
 import { type LiveCapture, openLive } from './capture/open-live.ts';
 import type { Collection } from './collection.ts';
-import type { Config } from './config.ts';
+import { type Config, recordingOf } from './config.ts';
 import { type BatchSink, Pipeline, type PipelineTotals } from './engine/pipeline.ts';
 import { type Account, accountOf, accountText } from './live-account.ts';
 import type { PolicyModel } from './policy/conduits.ts';
 import { becomeUser } from './privileges.ts';
+import { newTags } from './recording/tag.ts';
 import { StoreWriter } from './store/store-writer.ts';
 
 /** How long what was found may wait before it is stored, and how often the capture's own counts are kept, and logged. */
@@ -45,7 +46,9 @@ export class Service {
    */
   static async start(config: Config, policyOf: PolicyLoader): Promise<Service> {
     const { data, shards, user, capture } = config;
-    const pipeline = new Pipeline({ shards, output: 'facts', protocols: null });
+    const recording = recordingOf(config);
+    const tags = recording === null ? undefined : newTags();
+    const pipeline = new Pipeline({ shards, output: 'facts', protocols: null, tags });
     const store = new StoreWriter();
     let source: LiveCapture | undefined;
     try {
@@ -65,6 +68,12 @@ export class Service {
       for (const limitation of source.limitations) log.warn({ backend: source.backend }, limitation);
       const [policy, { Collection }] = await Promise.all([policyOf(config.zones), import('./collection.ts'), store.open(data)]);
       const collection = new Collection(data, store, await zonesOf(policy));
+      if (recording !== null && tags !== undefined) {
+        const { Recorder } = await import('./recording/recorder.ts');
+        const interface_names = capture.interfaces.map(({ name }) => name);
+        const { capture_id } = collection;
+        collection.recorder = new Recorder(pipeline.ring, tags, { ...recording, capture_id, interface_names });
+      }
       return new Service(config, source, pipeline, store, collection, policyOf, policy);
     } catch (error) {
       source?.close();
@@ -147,6 +156,7 @@ export class Service {
       for (const timer of timers) clearInterval(timer);
       source.close();
       await source.finished();
+      await collection.recorder?.close();
       await this.keep(totals, totals !== null && this.stopping);
     }
   }
@@ -175,13 +185,14 @@ async function zonesOf(policy: PolicyModel | null) {
 
 /** Names of the settings that differ and are only read at start. */
 function restartNeeded(before: Config, after: Config): string[] {
-  const fixed = ({ data, shards, user, log, capture }: Config): Record<string, unknown> => ({
+  const fixed = ({ data, shards, user, log, capture, recording }: Config): Record<string, unknown> => ({
     data,
     shards,
     user,
     'log.level': log.level,
     'capture.backend': capture.backend,
     'capture.timeout_ms': capture.timeout_ms,
+    recording,
     'capture.interfaces': capture.interfaces.map(({ filter: _, include: _i, exclude: _e, ...rest }) => rest),
   });
   const [old, new_] = [fixed(before), fixed(after)];

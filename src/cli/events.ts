@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { InventoryEventKind } from '../inventory/inventory.ts';
+import { RECORDING_EVENTS } from '../recording/events.ts';
 import { integer, namesOf } from './arguments.ts';
 import { dataOption, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
 import { type Format, format, printRows } from './table.ts';
@@ -11,7 +12,7 @@ interface EventArguments extends RangeArguments {
   text?: string;
 }
 
-const KINDS = Object.keys({
+const INVENTORY_KINDS = Object.keys({
   device_detected: true,
   address_changed: true,
   attribute_changed: true,
@@ -19,11 +20,12 @@ const KINDS = Object.keys({
   devices_merged: true,
   type_changed: true,
 } satisfies Record<InventoryEventKind, true>);
+const KINDS = [...INVENTORY_KINDS, ...Object.values(RECORDING_EVENTS).map(({ kind }) => kind)];
 
 export function register(program: Command): void {
   const command = program
     .command('events')
-    .description('list what happened to the inventory: devices detected, addresses changed, routers recognised, …')
+    .description('list what happened: devices detected, addresses changed, routers recognised, recording stopped, …')
     .option('--kind <a,b>', KINDS.join(', '), namesOf(KINDS))
     .option('--device <id>', 'of this device', integer(1, 1e9))
     .option('--text <words>', 'with this in the title or details')

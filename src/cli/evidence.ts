@@ -2,10 +2,19 @@ import type { Command } from 'commander';
 import { CaptureFileError } from '../capture/errors.ts';
 import { PcapWriter } from '../capture/pcap-writer.ts';
 import { OperatingError } from '../errors.ts';
-import { type StoredEvidence, StoreReader } from '../store/queries.ts';
+import { type StoredAlert, type StoredEvidence, StoreReader } from '../store/queries.ts';
 import { integer } from './arguments.ts';
 import { dataOption } from './data.ts';
 import { fileReason } from './failure.ts';
+import { evidenceAround } from './recorded-evidence.ts';
+import { recordingDirectory, recordingOption } from './recording-option.ts';
+
+interface EvidenceArguments {
+  out: string;
+  data: string;
+  around?: number;
+  recording?: string;
+}
 
 export function register(program: Command): void {
   program
@@ -13,26 +22,48 @@ export function register(program: Command): void {
     .description('write the packets behind an alert: the whole transaction and the handshake')
     .argument('<alert>', 'number of the alert, as `alerts` shows it', integer(1, 1e9))
     .requiredOption('-o, --out <file.pcap>', 'file to write')
+    .option(
+      '--around <seconds>',
+      'from the recording, too: all packets between the two addresses so long before and after',
+      integer(0, 10_000_000),
+    )
     .addOption(dataOption())
-    .addHelpText('after', '\nExample:\n  $ ot-sensor evidence 3 --out alert-3.pcap && wireshark alert-3.pcap')
+    .addOption(recordingOption())
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ ot-sensor evidence 3 --out alert-3.pcap && wireshark alert-3.pcap
+  $ ot-sensor evidence 3 --around 60 --out alert-3.pcapng`,
+    )
     .action(evidence);
 }
 
-function evidence(alert: number, { out, data }: { out: string; data: string }): void {
+function evidence(alert: number, { out, data, around, recording }: EvidenceArguments): void {
   const reader = new StoreReader(data);
+  let found: StoredAlert | undefined;
+  let packets: StoredEvidence[];
   try {
-    const [found] = reader.alerts({ id: alert }).rows;
+    [found] = reader.alerts({ id: alert }).rows;
     if (found === undefined)
       throw new OperatingError('not_found', `there is no alert ${alert} in ${data}; see: ot-sensor alerts --data ${data}`);
-    const packets = reader.evidence(alert).sort((a, b) => a.capture_id - b.capture_id || a.frame - b.frame);
-    if (packets.length === 0)
-      throw new OperatingError('not_found', `no packets were kept for alert ${alert}: the limit for evidence had been reached`);
-    write(out, packets);
-    const count = packets.length === 1 ? '1 packet' : `${packets.length} packets`;
-    process.stdout.write(`${out}: ${count} of alert ${alert}: ${found.title}\n`);
+    packets = reader.evidence(alert).sort((a, b) => a.capture_id - b.capture_id || a.frame - b.frame);
   } finally {
     reader.close();
   }
+  const lines: string[] = [];
+  let count = packets.length;
+  if (around !== undefined) {
+    const more = evidenceAround(out, found, packets, recordingDirectory(data, recording), around);
+    count = more.packets;
+    lines.push(...more.lines);
+  } else if (packets.length > 0) write(out, packets);
+  else {
+    const why = 'the limit for evidence had been reached; where there is a recording: --around SECONDS';
+    throw new OperatingError('not_found', `no packets were kept for alert ${alert}: ${why}`);
+  }
+  process.stdout.write(`${out}: ${count === 1 ? '1 packet' : `${count} packets`} of alert ${alert}: ${found.title}\n`);
+  for (const line of lines) process.stdout.write(`${line}\n`);
 }
 
 function write(out: string, packets: readonly StoredEvidence[]): void {

@@ -17,6 +17,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Comman
   events: () => import('./events.ts'),
   zones: () => import('./zones.ts'),
   evidence: () => import('./evidence.ts'),
+  recording: () => import('./recording.ts'),
   config: () => import('./config.ts'),
 };
 

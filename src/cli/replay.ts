@@ -1,9 +1,11 @@
-import { type Command, InvalidArgumentError } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { RECORDING_DEFAULTS, type RecordingOptions } from '../recording/options.ts';
 import { replay } from '../sensor.ts';
 import { integer } from './arguments.ts';
 import { dataOption } from './data.ts';
 import { EXIT_INTERRUPTED } from './failure.ts';
 import { Progress } from './progress.ts';
+import { recordingDirectory, recordingOption } from './recording-option.ts';
 import { type Format, format } from './table.ts';
 
 interface ReplayArguments {
@@ -11,6 +13,8 @@ interface ReplayArguments {
   zones?: string;
   shards: number;
   speed: number;
+  record?: RecordingOptions['mode'];
+  recording?: string;
   format: Format;
 }
 
@@ -28,6 +32,8 @@ export function register(program: Command): void {
       speed,
       Number.POSITIVE_INFINITY,
     )
+    .addOption(new Option('--record <all|ot>', 'record the packets, or those of OT conversations').choices(['all', 'ot']))
+    .addOption(recordingOption())
     .option('--exit', 'end after the summary (it always does)')
     .addOption(format())
     .addHelpText(
@@ -49,7 +55,8 @@ function speed(text: string): number {
   return factor;
 }
 
-async function run(files: string[], { data, zones, shards, speed, format }: ReplayArguments): Promise<void> {
+async function run(files: string[], args: ReplayArguments): Promise<void> {
+  const { data, zones, shards, speed, record, recording, format } = args;
   const interruption = interruptible();
   let progress: Progress | undefined;
   const running = replay(files, {
@@ -57,6 +64,7 @@ async function run(files: string[], { data, zones, shards, speed, format }: Repl
     policy: async () => (zones === undefined ? null : (await import('./zone-file.ts')).loadPolicy(zones)),
     shards,
     speed,
+    recording: record && { ...RECORDING_DEFAULTS, mode: record, directory: recordingDirectory(data, recording) },
     signal: interruption.signal,
     onProgress: (source) => {
       progress ??= new Progress(source);

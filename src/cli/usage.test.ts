@@ -15,6 +15,7 @@ const COMMANDS = [
   'events',
   'zones',
   'evidence',
+  'recording',
   'run',
   'config',
 ];
@@ -40,15 +41,20 @@ describe('help', () => {
   });
 
   const SUBCOMMANDS = COMMANDS.filter((name) => name !== 'zones' && name !== 'config').map((name) => [name]);
-  it.each([...SUBCOMMANDS, ['zones', 'check'], ['zones', 'test'], ['config', 'reference'], ['config', 'check']])(
-    '%s %s has examples',
-    async (...command) => {
-      const { code, stdout, stderr } = await ot([...command.filter(Boolean), '--help']);
-      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-      expect(stdout).toMatch(/^Usage: ot-sensor/);
-      expect(stdout).toMatch(/Examples?:\n {2}\$ .*ot-sensor/);
-    },
-  );
+  const INNER = [
+    ['zones', 'check'],
+    ['zones', 'test'],
+    ['config', 'reference'],
+    ['config', 'check'],
+    ['recording', 'list'],
+    ['recording', 'export'],
+  ];
+  it.each([...SUBCOMMANDS, ...INNER])('%s %s has examples', async (...command) => {
+    const { code, stdout, stderr } = await ot([...command.filter(Boolean), '--help']);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^Usage: ot-sensor/);
+    expect(stdout).toMatch(/Examples?:\n {2}\$ .*ot-sensor/);
+  });
 
   it('tells the version of package.json', async () => {
     const { version } = JSON.parse(fs.readFileSync(path.join(ROOT, 'package.json'), 'utf8')) as { version: string };
@@ -99,6 +105,11 @@ describe('what is wrong is said on standard error, with what to do, and the exit
     ['zone file for replay', ['replay', PLANT, '--zones', 'missing.yaml'], /missing\.yaml: no such file or folder/],
     ['zone file that is a folder', ['zones', 'test', fixture(''), PLANT], /is a folder; give the path of a zone file/],
     ['no database', ['devices', '--data', 'nowhere'], /there is no nowhere\/ot-sensor\.db\n.*ot-sensor replay FILE --data/],
+    ['what is to be recorded', ['replay', '--record', 'some', PLANT], /Allowed choices are all, ot/],
+    ['host that is none', ['recording', 'export', '--host', 'plc', '--out', 'x'], /IPv4 or IPv6 address/],
+    ['three hosts', ['recording', 'export', '--out', 'x', ...['1', '2', '3'].flatMap((n) => ['--host', `10.0.0.${n}`])], /twice/],
+    ['no recording', ['recording', 'export', '--out', 'x'], /there is no recording of this time in ot-sensor-data\/recording/],
+    ['port of recording', ['recording', 'export', '--out', 'x', '--port', '0'], /whole number from 1 to 65535/],
     ['no database for evidence', ['evidence', '1', '--out', 'x.pcap', '--data', 'nowhere'], /there is no nowhere/],
   ];
   it.each(CASES)('%s', async (_what, args, message) => {

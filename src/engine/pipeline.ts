@@ -33,7 +33,7 @@ export interface PipelineTotals {
  * Source → batches → shards → sink. Made first, since its threads start while everything else is opened; `run` once, `close` always.
  */
 export class Pipeline {
-  private readonly ring = new PacketRing();
+  readonly ring = new PacketRing();
   private readonly pool: ShardPool;
   private order: ((order: Order) => Promise<void>) | null = null;
 

@@ -24,6 +24,7 @@ import {
 import { Framer, type PduSink } from '../flow/framer.ts';
 import { TcpOrder } from '../flow/tcp-order.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
+import { FlowTags } from '../recording/tag.ts';
 import { flowEndpoint, ipBytes, macBytes, protocolName, vlanList } from './endpoint.ts';
 import { FactLog } from './fact-log.ts';
 import { FactsConsumer } from './facts-consumer.ts';
@@ -45,6 +46,8 @@ export interface ShardOptions {
   policy: PolicyModel | null;
   flow_limits?: Partial<FlowLimits>;
   verify_checksums?: DecoderOptions['verify_checksums'];
+  /** Where is said of each packet whose it is, for the recorder; left out where nothing is recorded. */
+  tags?: SharedArrayBuffer;
 }
 
 /** Packet time between two reports of all flows' counts. */
@@ -80,6 +83,7 @@ export class Shard implements PduSink {
   private readonly dissection: Dissection;
   private readonly framer: Framer;
   private readonly tcp: TcpOrder;
+  private readonly tags: FlowTags | null;
   private policy: PolicyWatch | null;
   private readonly factsConsumer: FactsConsumer | null;
   private readonly consumer: RowConsumer;
@@ -100,6 +104,7 @@ export class Shard implements PduSink {
     this.table = new FlowTable((is_tcp, port) => registry.onPort(is_tcp, port).length > 0, options.flow_limits);
     this.table.onEnd = (slot) => this.ended(slot);
     this.dissection = new Dissection(registry, progress);
+    this.tags = options.tags ? new FlowTags(options.tags, this.table.limits.max_flows) : null;
     this.framer = new Framer(registry, this);
     this.tcp = new TcpOrder(this.table, this.framer);
     this.findings = new Findings(this.table, this.facts);
@@ -149,7 +154,10 @@ export class Shard implements PduSink {
       progress.packets++;
       decoder.count(p, decoded);
       if (decoded === Decoded.ok) this.packet(p);
-      else this.ring.link(frame, 0);
+      else {
+        this.ring.link(frame, 0);
+        this.tags?.other(p, decoded === Decoded.malformed);
+      }
     }
     this.findings.flush();
   }
@@ -190,6 +198,10 @@ export class Shard implements PduSink {
       default:
         if (p.ip_version !== 0) this.policy?.conversation(slot, p);
         else if (p.link_payload >= 0) this.linkPayload(slot, direction, p, state);
+    }
+    if (this.tags !== null) {
+      state = table.states[slot];
+      this.tags.packet(p, slot, table.is_new, state !== undefined && state.dissector >= 0);
     }
   }
 
