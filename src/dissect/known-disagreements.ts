@@ -35,6 +35,12 @@ export const KNOWN_DISAGREEMENTS: readonly KnownDisagreement[] = [
       'Eight bytes of a system block that are no text: tshark leaves out NUL and what follows it, and escapes control characters.',
   },
   {
+    file: 'lldp/arkime__wireshark-lldp.pcap',
+    frames: [1],
+    field: 'lldp.time_to_live',
+    reason: 'A second Time To Live TLV, which an LLDPDU must not have (IEEE 802.1AB-2016, 9.2.7.7.1): the first one stands.',
+  },
+  {
     file: 'dnp3/DNP3__dnp3dataset_capture.pcap',
     frames: [785, 2728, 4238, 4454, 4661, 5529, 6831, 8345],
     field: /^dnp3\.al\./,

@@ -114,8 +114,11 @@ export function normal(value: unknown): string {
   if (/^-?\d*\.\d+(e[+-]?\d+)?$|^-?\d+e[+-]?\d+$/i.test(text)) return float(Number(text));
   if (/^[0-9a-f]{2}(:[0-9a-f]{2})+$/i.test(text)) return text.replaceAll(':', '').toLowerCase();
   if (/^[A-Z][a-z]{2} [ \d]\d, \d{4,} [\d:.]+ UTC$|^\d{4}-\d\d-\d\dT[\d:.]+Z$/.test(text)) return milliseconds(text);
-  return text;
+  return text.replace(/[\n\r\t]/g, (c) => ESCAPES[c]);
 }
+
+/** As tshark writes them in a column. */
+const ESCAPES: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r', '\t': '\\t' };
 
 /** Of tshark's "Apr 10, 2020 16:00:30.148000000 UTC" as of ISO 8601; digits below the millisecond are dropped. */
 const milliseconds = (text: string): string => String(Date.parse(text.replace(/(\.\d{3})\d+/, '$1')));
