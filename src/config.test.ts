@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { configReference, readConfig } from './config.ts';
+import { configReference, readConfig, recordingOf } from './config.ts';
 
 const MIRROR = 'capture:\n  interfaces:\n    - name: eth1\n';
 const faults = (text: string): string[] =>
@@ -24,7 +24,21 @@ describe('readConfig', () => {
     expect(config).toMatchObject({ data: '/etc/data', zones: '/etc/ot-sensor/plant.yaml' });
   });
 
+  it('records nothing unless told to, and beside the database unless told otherwise', () => {
+    const recording = (text: string) => recordingOf(readConfig(`${text}${MIRROR}`, '/etc/ot-sensor').config!);
+    expect(recording('')).toBeNull();
+    const bounds = { file_bytes: 64 << 20, total_bytes: 10 * 2 ** 30, max_age_hours: 0, min_free_bytes: 2 ** 30 };
+    expect(recording('data: /d\nrecording:\n  mode: ot\n')).toEqual({ mode: 'ot', directory: '/d/recording', ...bounds });
+    const elsewhere = 'recording:\n  mode: all\n  directory: ../packets\n  total_bytes: 200000000\n';
+    expect(recording(elsewhere)).toEqual({ mode: 'all', directory: '/etc/packets', ...bounds, total_bytes: 200_000_000 });
+  });
+
   it.each([
+    [
+      'a recording without room for its files',
+      `recording:\n  total_bytes: 100000000\n${MIRROR}`,
+      '1:1 recording: "total_bytes" has no room for two files of "file_bytes"',
+    ],
     ['an unknown key', `shard: 2\n${MIRROR}`, '1:1 the settings file has no key "shard" (did you mean "shards"?)'],
     ['a number that is none', `shards: two\n${MIRROR}`, '1:9 "shards" is a whole number from 1 to 64'],
     ['a number beyond its limit', `shards: 65\n${MIRROR}`, '1:9 "shards" is a whole number from 1 to 64'],
