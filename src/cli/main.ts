@@ -7,6 +7,7 @@ import { guardOutput } from './output.ts';
 /** The commands, one file each; a file is loaded only when its command is called. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Command): void }>>> = {
   run: () => import('./run.ts'),
+  interfaces: () => import('./interfaces.ts'),
   'capture-filter': () => import('./capture-filter.ts'),
   replay: () => import('./replay.ts'),
   dissect: () => import('./dissect.ts'),

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { fixture, ot, PLANT, ROOT, remove, shell, temporaryFolder, ZONES } from './testing.ts';
 
 const COMMANDS = [
+  'interfaces',
   'capture-filter',
   'replay',
   'dissect',
