@@ -1,5 +1,4 @@
 import { spawn } from 'node:child_process';
-import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { MirrorPorts, numberedFrame, whyNoLiveCapture } from '../../native-bindings/pcap/testing.ts';
 import { findCap } from '../capture/cap-source.ts';
@@ -123,7 +122,7 @@ describe.skipIf(skipped)('interfaces, on mirror ports', () => {
     expect(verdict('lo')).toBeUndefined();
   });
 
-  it('shows it as a table, through a filter, and ends early when it is told', async () => {
+  it('shows it as a table, through a filter', async () => {
     const answer = listen(['--interface', 'm0', '--seconds', '3', '--filter', 'ether proto 0x88b5']);
     await new Promise((resolve) => setTimeout(resolve, 1500));
     const frames = times(100, (i) => (i % 2 === 0 ? frame(false, 40_000) : numberedFrame(i, 64, [[0x8100, 20]])));
@@ -131,9 +130,8 @@ describe.skipIf(skipped)('interfaces, on mirror ports', () => {
     const { code, stdout } = await answer;
     expect(code).toBe(0);
     expect(stdout).toMatch(
-      /^interface +link +backend +packets\/s .*\nm0 +on +libpcap +17 .* 100 % +0 % +0 % +20 +0x88b5 .* 0\/0 .* hardly|^interface/,
+      /^interface +link +backend +packets\/s .*verdict\nm0 +on +libpcap +17 .*100 % +0 % +0 % +20 +0x88b5 .*0\/0 .*\n$/,
     );
-    expect(stdout).toMatch(/\nm0 +on +libpcap +17 /);
   });
 
   it('without permission lists only, and says why', async () => {
@@ -166,6 +164,5 @@ describe.skipIf(skipped)('interfaces, on mirror ports', () => {
 
   it('sends nothing', () => {
     for (const name of ['m0', 'm1', 'm2', 'm3']) expect(ports.counters(name).sent).toBe(0);
-    expect(path.basename(PROGRAM)).toBe('main.js');
   });
 });
