@@ -67,6 +67,11 @@ export class Collection {
     this.inventory.setZones(zoneOf);
   }
 
+  /** The sensor could not keep up: an alert, of which there is one with a count. */
+  overload(left_out: string): void {
+    this.collector.overload(left_out);
+  }
+
   /** Keeps what there is to say of the capture itself, as often as one likes. `totals` null: it is not over, or ended before its time. */
   async keep(
     name: string,

@@ -3,7 +3,9 @@ import { type LiveCapture, openLive } from './capture/open-live.ts';
 import type { Collection } from './collection.ts';
 import { type Config, recordingOf } from './config.ts';
 import { type BatchSink, Pipeline, type PipelineTotals } from './engine/pipeline.ts';
+import { SHED_MEANINGS, ShedControl } from './engine/shedding.ts';
 import { type Account, accountOf, accountText } from './live-account.ts';
+import type { log as theLog } from './log.ts';
 import type { PolicyModel } from './policy/conduits.ts';
 import { becomeUser } from './privileges.ts';
 import { newTags } from './recording/tag.ts';
@@ -13,6 +15,12 @@ import { StoreWriter } from './store/store-writer.ts';
 const FLUSH_MS = 1000;
 const KEEP_MS = 10_000;
 const LOG_MS = 60_000;
+/** How often it is looked how much waits. */
+const LOOK_MS = 200;
+/** What the kernel's ring needs a packet besides its bytes. */
+const RING_OVERHEAD = 80;
+
+type Log = typeof theLog;
 
 export interface ServiceResult extends PipelineTotals {
   capture_id: number;
@@ -39,6 +47,7 @@ export class Service {
   private flushed_frames = 0;
   private flows_said = true;
   private stopping = false;
+  private readonly shedding = new ShedControl();
 
   /**
    * Capture begins as soon as the interfaces are open, before all else is loaded: what comes meanwhile waits in the kernel's rings.
@@ -129,6 +138,7 @@ export class Service {
       setInterval(() => this.flush().catch(() => {}), FLUSH_MS),
       setInterval(() => this.keep(null, false).catch(() => {}), KEEP_MS),
       setInterval(() => log.info(this.account(), 'packets'), LOG_MS),
+      setInterval(() => this.look(log), LOOK_MS),
     ];
     try {
       const totals = await this.capture(policy, timers);
@@ -150,7 +160,7 @@ export class Service {
     };
     let totals: PipelineTotals | null = null;
     try {
-      totals = await this.pipeline.run(source, sink, { policy });
+      totals = await this.pipeline.run(source, sink, { policy, shed: () => this.shedding.level });
       return totals;
     } finally {
       for (const timer of timers) clearInterval(timer);
@@ -159,6 +169,32 @@ export class Service {
       await collection.recorder?.close();
       await this.keep(totals, totals !== null && this.stopping);
     }
+  }
+
+  /** Leaves work undone, in a stated order, when more waits than can be worked through; and says so. */
+  private look(log: Log): void {
+    const before = this.shedding.level;
+    const fill = this.fill();
+    const level = this.shedding.update(fill, performance.now());
+    if (level === before) return;
+    const fields = { level, before, fill: Number(fill.toFixed(2)), left_out: SHED_MEANINGS[level] };
+    if (level > before) {
+      log.warn(fields, 'the sensor cannot keep up, and leaves work undone');
+      this.collection.overload(SHED_MEANINGS[level]);
+    } else log.info(fields, level === 0 ? 'the sensor keeps up again' : 'the sensor leaves less work undone');
+  }
+
+  /** How full the fullest of the kernel's rings is, 0 to 1, by what has been received and not yet read. */
+  private fill(): number {
+    let fullest = 0;
+    for (const { name, received, handed_over, handed_over_bytes, dropped_by_kernel, dropped_by_us } of this.source.statistics()) {
+      const settings = this.config.capture.interfaces.find((one) => one.name === name);
+      if (settings === undefined || handed_over === 0) continue;
+      const dropped = dropped_by_kernel + Object.values(dropped_by_us).reduce((sum, count) => sum + count, 0);
+      const waiting = received - handed_over - dropped;
+      fullest = Math.max(fullest, (waiting * (handed_over_bytes / handed_over + RING_OVERHEAD)) / settings.buffer_bytes);
+    }
+    return Math.min(fullest, 1);
   }
 
   private account(): Account {

@@ -141,6 +141,16 @@ export const CATALOGUE = [
     description:
       'A defect of ours: {what} ended or hung its thread ({error}); {lost} packets were lost. Please report it with the packets.',
   },
+  {
+    kind: 'overload',
+    title: 'The sensor cannot keep up',
+    severity: 'major',
+    category: 'Sensor',
+    engine: 'operational',
+    techniques: [],
+    description:
+      'More traffic arrived than could be worked through. Every packet was still counted to its conversation; left out was: {left_out}.',
+  },
 ] as const satisfies readonly AlertKind[];
 
 export type AlertKindName = (typeof CATALOGUE)[number]['kind'];

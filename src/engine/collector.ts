@@ -31,6 +31,7 @@ export class Collector {
   private readonly store: (changes: ChangeSet) => Promise<void>;
   private readonly detected: InventoryEvent[] = [];
   private packets: EvidenceRow[] = [];
+  private newest = { frame: 0, time_ms: 0 };
 
   /** `inventory` must hand its events to `onInventoryEvent`. */
   constructor(inventory: Inventory, capture_id: number, store: (changes: ChangeSet) => Promise<void>) {
@@ -47,6 +48,7 @@ export class Collector {
   async batch(answers: readonly BatchAnswer[], task: BatchTask, ring: PacketRing): Promise<void> {
     const readers = answers.flatMap(({ facts }) => (facts === null ? [] : [new FactReader(facts)]));
     const newest = task.range.first_frame + task.range.count - 1;
+    if (task.range.count > 0) this.newest = { frame: newest, time_ms: timeOf(ring, newest) };
     for (const failure of answers.flatMap(({ failures }) => failures).sort((a, b) => a.frame - b.frame))
       this.failure(failure, ring, newest);
     for (const fact of inOrder(readers)) {
@@ -112,12 +114,17 @@ export class Collector {
     const key = `${kind}|${dissector}`;
     const what = dissector === '' ? 'the engine' : `the ${dissector} dissector`;
     const details = { what, how, error: error.split('\n', 1)[0].slice(0, 500), lost: String(lost) };
-    const entry = ring.entry(frame);
-    const time_ms = ring.seconds(entry) * 1000 + ring.nanoseconds(entry) / 1e6;
-    const cause = { ...NO_ENDS, key, kind, frame, time_ms, app_proto: dissector, details };
+    const cause = { ...NO_ENDS, key, kind, frame, time_ms: timeOf(ring, frame), app_proto: dissector, details };
     if (!ring.remembers(frame, newest) || !this.alerts.raise(cause)) return;
     this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
     this.evidence.close(key);
+  }
+
+  /** Work is left undone from about here on. Only of live capture: a replay takes the time it needs. */
+  overload(left_out: string): void {
+    const { frame, time_ms } = this.newest;
+    if (frame > 0)
+      this.alerts.raise({ ...NO_ENDS, key: 'overload', kind: 'overload', frame, time_ms, app_proto: '', details: { left_out } });
   }
 
   private newDevice({ frame, time_ms, device_id, title, details }: InventoryEvent, ring: PacketRing, newest: number): void {
@@ -128,6 +135,11 @@ export class Collector {
     this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
     this.evidence.close(key);
   }
+}
+
+function timeOf(ring: PacketRing, frame: number): number {
+  const entry = ring.entry(frame);
+  return ring.seconds(entry) * 1000 + ring.nanoseconds(entry) / 1e6;
 }
 
 /** Facts of all shards in packet order; each has its own in that order. A fact is to be used before the next is asked for. */

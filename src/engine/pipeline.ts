@@ -2,6 +2,7 @@ import { BatchWriter, MAX_BATCHES_UNDER_WAY, PacketRing } from '../capture/batch
 import type { PacketSource } from '../capture/source.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
 import { type PoolOptions, ShardPool } from './pool.ts';
+import type { ShedLevel } from './shedding.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
 
 export interface RunOptions {
@@ -11,6 +12,8 @@ export interface RunOptions {
   policy?: PolicyModel | null;
   /** Holds packets back until they are due, for replay at the speed of the capture: undefined where the time has come. */
   pace?: (packet_ms: number) => Promise<void> | undefined;
+  /** Asked with each batch: what is to be left out. Left out: nothing ever is. */
+  shed?: () => ShedLevel;
   /** Ends the run early: what was read until then is worked through to the end. */
   signal?: AbortSignal;
   /** Called when a batch has been handed over; for progress. */
@@ -80,7 +83,7 @@ async function run(
   options: RunOptions,
   takeOrders: (order: ((order: Order) => Promise<void>) | null) => void,
 ): Promise<PipelineTotals> {
-  const { flush_ms = 10_000, policy = null, pace, signal, onProgress } = options;
+  const { flush_ms = 10_000, policy = null, pace, shed, signal, onProgress } = options;
   const writer = new BatchWriter(ring);
   const underWay: Promise<void>[] = [];
   const most_under_way = MAX_BATCHES_UNDER_WAY - 1 - (source.read_ahead ?? 0);
@@ -107,7 +110,7 @@ async function run(
     last_ms = timeOf(end - 1);
     const period = Math.floor(last_ms / flush_ms);
     const flush = lastFlush >= 0 && period !== lastFlush;
-    underWay.push(hand({ range: { first_frame, count: end - first_frame }, flush, finish: false }));
+    underWay.push(hand({ range: { first_frame, count: end - first_frame }, flush, finish: false, shed: shed?.() }));
     packets = end - 1;
     lastFlush = period;
     onProgress?.();

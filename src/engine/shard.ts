@@ -35,6 +35,7 @@ import { PolicyWatch } from './policy-watch.ts';
 import { RecordsConsumer } from './records-consumer.ts';
 import type { RowConsumer } from './row-consumer.ts';
 import { ShardProgress } from './shard-progress.ts';
+import { Shedder } from './shedding.ts';
 
 export interface ShardOptions {
   shard: number;
@@ -67,7 +68,7 @@ export class Shard implements PduSink {
   readonly facts = new FactLog();
   readonly findings: Findings;
   readonly records: RecordsConsumer | null;
-  readonly counters = { unhandled_failures: 0 };
+  readonly shedder: Shedder;
   /** The last failures of dissectors. */
   readonly failures: Failure[] = [];
   private readonly options: ShardOptions;
@@ -105,6 +106,7 @@ export class Shard implements PduSink {
     this.table.onEnd = (slot) => this.ended(slot);
     this.dissection = new Dissection(registry, progress);
     this.tags = options.tags ? new FlowTags(options.tags, this.table.limits.max_flows) : null;
+    this.shedder = new Shedder(registry);
     this.framer = new Framer(registry, this);
     this.tcp = new TcpOrder(this.table, this.framer);
     this.findings = new Findings(this.table, this.facts);
@@ -184,6 +186,7 @@ export class Shard implements PduSink {
       if (notes.follow_packets > 0) this.findings.follow(notes, p);
     }
     const has_payload = p.payload_end - p.payload + p.payload_missing > 0;
+    if (this.shedder.level > 0 && has_payload && this.sheds(slot, state, p)) return;
     switch (p.ip_protocol) {
       case TCP:
         if (state === undefined && has_payload) state = this.newState(slot, true);
@@ -203,6 +206,15 @@ export class Shard implements PduSink {
       state = table.states[slot];
       this.tags.packet(p, slot, table.is_new, state !== undefined && state.dissector >= 0);
     }
+  }
+
+  /** The payload is left out; to the stream it is a hole, as if the mirror port had lost it. */
+  private sheds(slot: number, state: FlowState | undefined, p: Packet): boolean {
+    if (p.ip_protocol !== TCP && p.ip_protocol !== UDP) return false;
+    const { bytes } = this.table;
+    if (!this.shedder.sheds(state, p, p.ip_protocol === TCP, bytes[slot * 2] + bytes[slot * 2 + 1])) return false;
+    if (p.ip_protocol === TCP && (p.tcp_flags & (RST | FIN)) !== 0) this.closing(slot, p);
+    return true;
   }
 
   private linkPayload(slot: number, direction: 0 | 1, p: Packet, known: FlowState | undefined): void {
@@ -506,6 +518,7 @@ export class Shard implements PduSink {
       dissect: this.dissection.counters,
       findings: this.findings.counters,
       facts: { dropped: this.facts.dropped, ...this.factsConsumer?.counters },
+      shed: this.shedder.counters,
     });
     return this.options.shard === 0 ? { ...own, ...prefixed({ decode: this.decoder.sharedCounters }) } : own;
   }

@@ -10,6 +10,7 @@ import { FactReader } from './fact-reader.ts';
 import type { Failure } from './failure.ts';
 import { Shard, type ShardOptions } from './shard.ts';
 import { ShardProgress } from './shard-progress.ts';
+import { Shed, type ShedLevel } from './shedding.ts';
 
 /** What a shard's thread is started with. */
 export interface ShardStart {
@@ -34,6 +35,8 @@ export interface BatchTask {
   finish: boolean;
   /** Says the counts of all flows now, whatever the packets' clock: for a mirror port that fell silent. */
   say_flows?: boolean;
+  /** What is not looked at in this batch; left out: nothing is left out. */
+  shed?: ShedLevel;
   /** From this batch on another policy holds; null: none. Left out: the one that holds. */
   policy?: PolicyModel | null;
 }
@@ -72,12 +75,13 @@ const counters_before = start.counters_said === null ? {} : countersIn(start.cou
 let { next_frame } = start;
 let first_answer = true;
 
-export default function task({ range, flush, finish, say_flows, policy }: BatchTask): BatchAnswer {
+export default function task({ range, flush, finish, shed, say_flows, policy }: BatchTask): BatchAnswer {
   // Streams are put together here: a batch out of its turn would be a loss that nobody sees.
   if (range.first_frame !== next_frame) throw new Error(`batch of frame ${range.first_frame} came when ${next_frame} was next`);
   next_frame += range.count;
   const packets_before = progress.packets;
   if (policy !== undefined) shard.setPolicy(policy);
+  shard.shedder.level = shed ?? Shed.nothing;
   shard.process(range);
   if (say_flows) shard.sayFlows(next_frame - 1);
   if (finish) shard.finish(range.first_frame + range.count - 1);
