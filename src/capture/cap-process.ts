@@ -50,8 +50,10 @@ class CapProcess {
   open(): void {
     const { device, filter, user } = this.start;
     try {
-      this.current = this.opened(filter);
+      const { cap, link_type } = this.opened(filter);
       if (user !== '') becomeUser(user);
+      this.current = cap;
+      post({ kind: 'opened', link_type });
     } catch (error) {
       const { message } = error as Error;
       post({ kind: 'refused', message, because_of_filter: filter !== '' && this.opensWithout(device) });
@@ -65,9 +67,9 @@ class CapProcess {
 
   setFilter(filter: string): void {
     try {
-      const next = this.opened(filter);
+      const { cap } = this.opened(filter);
       this.current?.close();
-      this.current = next;
+      this.current = cap;
       post({ kind: 'filter', error: null });
     } catch (error) {
       post({ kind: 'filter', error: (error as Error).message });
@@ -82,14 +84,13 @@ class CapProcess {
     }, DRAIN_MS);
   }
 
-  private opened(filter: string): Cap {
+  private opened(filter: string): { cap: Cap; link_type: string } {
     const { device, buffer_bytes } = this.start;
     const cap = new this.Cap();
     kept.push(cap);
     const link_type = cap.open(device, filter, buffer_bytes, buffer);
     cap.on('packet', (length) => this.packet(length));
-    if (this.current === null) post({ kind: 'opened', link_type });
-    return cap;
+    return { cap, link_type };
   }
 
   private opensWithout(device: string): boolean {

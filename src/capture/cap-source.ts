@@ -15,9 +15,10 @@ import type { SourceWarning } from './source.ts';
 export const CAP_LIMITATIONS: readonly string[] = [
   'packets bear the time at which they were read, which is later than they came, by this process and not by the kernel',
   'packets that the kernel drops are not counted, so that loss is not seen',
+  'the ring of the kernel takes one packet in every 64 KiB of buffer_bytes, whatever its length: 512 where nothing else is set',
   'of packets longer than 65,535 bytes the rest is missing, and how long they were is not known',
   'interfaces are always promiscuous, and frames that this machine sends are always captured',
-  'packets of the moment may be lost or seen twice when a filter is replaced',
+  'packets of the moment may be lost or seen twice when a filter is replaced, which needs the permission to capture again',
   'below about 200,000 packets a second only; a process of its own for each interface',
 ];
 
@@ -33,6 +34,7 @@ const MAX_WARNINGS = 200;
 const MAX_STDERR = 2000;
 /** The names that `cap` has for link types. */
 const LINK_TYPES: Readonly<Record<string, number>> = { ETHERNET: 1, NULL: 0, RAW: 101, LINKTYPE_LINUX_SLL: 113 };
+const NOT_PERMITTED = /permi/i;
 const IFF_UP = 1;
 
 /** Where `cap` was built; null where it is not there: it is an optional package that needs the headers of libpcap. */
@@ -356,7 +358,7 @@ class CapHandle {
       case 'refused':
         if (message.because_of_filter) {
           this.refuse('FILTER', `the filter "${this.spec.filter}" is not understood: ${message.message}`);
-        } else if (/permi/i.test(message.message)) {
+        } else if (NOT_PERMITTED.test(message.message)) {
           const help = 'run as root or with the capabilities CAP_NET_RAW and CAP_NET_ADMIN';
           this.refuse('PERMISSION', `capturing is not permitted (${message.message}); ${help}`);
         } else if (this.opened === 0) this.refuse('FAILED', message.message);
@@ -370,9 +372,10 @@ class CapHandle {
           this.spec.filter = asked.filter;
           asked.resolve();
         } else {
-          asked.reject(
-            new LiveCaptureError(`${this.spec.name}: the filter "${asked.filter}" is not understood: ${message.error}`),
-          );
+          const why = NOT_PERMITTED.test(message.error)
+            ? `the filter cannot be replaced without a new start: ${message.error}`
+            : `the filter "${asked.filter}" is not understood: ${message.error}`;
+          asked.reject(new LiveCaptureError(`${this.spec.name}: ${why}`));
         }
         break;
       }
