@@ -17,7 +17,7 @@
  * could only be one, but read from the tag: the outer one from the kernel's notes on the packet (SKF_AD_VLAN_TAG), where it is by
  * the time a filter runs, the inner one from the packet. Behind three tags only `vlan` and MAC addresses are found.
  *
- * Only the first fragment of a datagram has ports. Of what is included by port, later fragments are taken all, as far as the other
+ * For Ethernet only: on other link types libpcap knows no VLANs and says so. Only the first fragment of a datagram has ports. Of what is included by port, later fragments are taken all, as far as the other
  * terms of the entry allow, so that they can be put together; of what is excluded by port, only the first fragment is kept out.
  * Behind the extension headers of IPv6 a port is not found. Of packets in tunnels (GRE, ERSPAN) a filter sees the outer addresses.
  */

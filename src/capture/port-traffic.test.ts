@@ -125,6 +125,25 @@ describe('counts', () => {
     expect(await traffic([gre], facts)).toMatchObject({ tunneled: 1, unicast: 1, broadcast: 0, own_unicast: 0 });
   });
 
+  test('packets that come twice, whatever MAC addresses they then have', async () => {
+    const twice = Array.from({ length: 20 }, (_, i) => {
+      const inside = (more: object) =>
+        ipv4(tcp(MODBUS, { sequence: 1 + 12 * i }), { protocol: 6, identification: 1 + i, ...more });
+      return [
+        ethernet(IPV4, inside({})),
+        ethernet(IPV4, inside({}), MAC_B, '020000000009'),
+        ethernet(IPV4, inside({ identification: 0 })),
+      ];
+    }).flat();
+    // All at the same time, and a tenth of a second apart.
+    const records = twice.map((data, i) => ({ seconds: 1000, fraction: Math.floor(i / 3) * 1000, data: Buffer.from(data) }));
+    const file = pcapFile({ little: true, magic: 0xa1b2c3d4 }, records);
+    const measured = await measurePorts(await openCaptureInput(new MemoryInput(file), 'test'), () => NO_FACTS, NAMES);
+    expect(measured.traffic[0].doubled).toBe(20);
+    expect(verdictsOf(measured.traffic[0], null).map(({ code }) => code)).toContain('doubled');
+    expect((await traffic(twice)).doubled).toBe(0);
+  });
+
   test('of many more conversations, protocols and VLANs than are kept, and says what was left out', async () => {
     const many = Array.from({ length: MAX_CONVERSATIONS + 500 }, (_, i) =>
       datagram(1000 + (i % 5000), (0x0a010000 + i).toString(16).padStart(8, '0')),
@@ -149,6 +168,9 @@ describe.skipIf(!present)('captures of the field', () => {
     ['profinet/testing_tools__s71500-change.pcap', ['healthy']],
     ['general/nDPI__toca-boca.pcapng', ['healthy']],
     ['general/gopacket__test102.pcapng', ['cut', 'few', 'few']],
+    ['modbus/ICS-Security-Tools__modbus_test_2.pcap', ['doubled']],
+    ['enip-cip/gopacket__cip.pcap', ['doubled']],
+    ['enip-cip/ICS-Security-Tools__EIP-LockPLCAttempt.pcap', ['one_way']],
     ['general/tcpdump__erspan-type-ii-1.pcap', ['few']],
     ['general/tcpdump__LINKTYPE_IPV6_invalid.pcap', ['malformed']],
   ])('%s', async (file, codes) => {

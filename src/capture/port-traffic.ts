@@ -20,6 +20,8 @@ export interface PortTraffic {
   /** Packets longer than the interface's largest frame: put together by the network card. */
   merged: number;
   malformed: number;
+  /** IPv4 packets that came right behind one just like it (identification, sequence number, length). */
+  doubled: number;
   untagged: number;
   /** Most first; the tags from the outside in, joined by dots. At most MAX_LISTED. */
   vlans: Share[];
@@ -62,6 +64,8 @@ export const MAX_LISTED = 100;
 const MAX_COUNTED = 4096;
 /** Ethernet header, and two tags. */
 const FRAME_OVERHEAD = 14 + 8;
+/** A copy comes with its original; a repetition takes longer. */
+const DOUBLE_MS = 10;
 const ACKNOWLEDGING = 1;
 const TO_MANY = 2;
 const TCP = 6;
@@ -110,8 +114,12 @@ export class PortCounter {
     cut: 0,
     merged: 0,
     malformed: 0,
+    doubled: 0,
     untagged: 0,
   };
+  /** By conversation and direction: what tells the last packet from others, and when it came. */
+  private readonly signatures = new Uint32Array(2 * MAX_CONVERSATIONS);
+  private readonly signed_ms = new Float64Array(2 * MAX_CONVERSATIONS);
   private readonly vlans = new Map<number, number>();
   private readonly protocols = new Map<number, number>();
 
@@ -194,6 +202,7 @@ export class PortCounter {
     const { slot, direction } = table;
     if (table.is_new) this.traits[slot] = isToMany(p) ? TO_MANY : 0;
     table.packets[slot * 2 + direction]++;
+    if (p.ip_version === 4 && !p.reassembled) this.doubles(slot * 2 + direction, p);
     table.last_ms[slot] = p.time_ms;
     const protocol = table.protocol(slot);
     if (protocol === PROTOCOL_ETHERNET) {
@@ -202,6 +211,19 @@ export class PortCounter {
     }
     if (protocol === TCP && (p.tcp_flags & ACK) !== 0) this.traits[slot] |= ACKNOWLEDGING;
     count(this.protocols, protocol === TCP || protocol === UDP ? (protocol << 16) | table.port(slot, 1) : protocol);
+  }
+
+  /** A mirror of both sides of a switch, or of two VLANs that a router joins, gives each packet twice. */
+  private doubles(at: number, p: Packet): void {
+    const { bytes: b, network_offset: ip } = p;
+    const identification = (b[ip + 4] << 8) | b[ip + 5];
+    // RFC 6864: what cannot be fragmented may have none.
+    if (identification === 0) return;
+    const length = (b[ip + 2] << 8) | b[ip + 3];
+    const signature = (Math.imul(p.tcp_sequence, 0x9e3779b1) ^ (identification << 16) ^ length) >>> 0;
+    if (signature === this.signatures[at] && Math.abs(p.time_ms - this.signed_ms[at]) < DOUBLE_MS) this.sums.doubled++;
+    this.signatures[at] = signature;
+    this.signed_ms[at] = p.time_ms;
   }
 
   /** Of conversations that are over. */

@@ -9,6 +9,7 @@ export type VerdictCode =
   | 'only_broadcast'
   | 'own_traffic'
   | 'one_way'
+  | 'doubled'
   | 'drops'
   | 'cut'
   | 'merged'
@@ -39,6 +40,8 @@ const ONE_WAY_SHARE = 0.2;
 const FLOODED_SHARE = 0.1;
 /** Traffic that is this machine's own, with frames of others by mistake of a switch. */
 const OWN_SHARE = 0.98;
+/** Where all that can be told apart comes twice, it is half of them. */
+const DOUBLED_SHARE = 0.15;
 const MALFORMED_SHARE = 0.01;
 
 /**
@@ -50,7 +53,13 @@ export function verdictsOf(traffic: PortTraffic, capture: PortCapture | null): V
     return [{ code: 'not_captured', text: `not captured: ${capture.message || capture.state}` }];
   const { packets } = traffic;
   if (packets === 0) return [nothing(capture)];
-  const found = [wrongKindOfPort(traffic), oneWay(traffic), capture && drops(traffic, capture), ...forms(traffic)];
+  const found = [
+    wrongKindOfPort(traffic),
+    oneWay(traffic),
+    doubled(traffic),
+    capture && drops(traffic, capture),
+    ...forms(traffic),
+  ];
   const verdicts = found.filter((verdict) => verdict !== null);
   if (verdicts.length > 0) return verdicts;
   if (packets < FEW_PACKETS)
@@ -109,6 +118,12 @@ function oneWay({ connections, one_way_connections }: PortTraffic): Verdict | nu
     code: 'one_way',
     text: `${conversations} one-way: mirror both directions (ingress and egress, all members of a link bundle)`,
   };
+}
+
+function doubled({ packets, doubled }: PortTraffic): Verdict | null {
+  if (doubled < packets * DOUBLED_SHARE) return null;
+  const text = `${doubled.toLocaleString('en')} of ${packets.toLocaleString('en')} packets came twice: mirror each only once (ports or their uplink, one VLAN of two that are routed)`;
+  return { code: 'doubled', text };
 }
 
 function drops({ packets }: PortTraffic, capture: PortCapture): Verdict | null {

@@ -73,10 +73,10 @@ describe.skipIf(skipped)('interfaces, on mirror ports', () => {
     });
     return new Promise((resolve) => child.once('close', (code) => resolve({ ...ended, code: code ?? -1 })));
   }
-  const frame = (back: boolean, client: number) => {
+  const frame = (back: boolean, client: number, identification = 0) => {
     const [source_port, destination_port] = back ? [502, client] : [client, 502];
     const [source, destination] = back ? ['0a000002', '0a000001'] : ['0a000001', '0a000002'];
-    const inside = ipv4(tcp(MODBUS, { source_port, destination_port }), { protocol: 6, source, destination });
+    const inside = ipv4(tcp(MODBUS, { source_port, destination_port }), { protocol: 6, source, destination, identification });
     return ethernet(0x0800, inside, back ? MAC_B : MAC_A, back ? MAC_A : MAC_B);
   };
   const arp = ethernet(
@@ -90,7 +90,7 @@ describe.skipIf(skipped)('interfaces, on mirror ports', () => {
   it('tells a mirror port from others, what comes in, and what is wrong', async () => {
     const one_way = ports.frames(
       'one-way.pcap',
-      times(200, (i) => frame(i % 4 === 0, i % 2 === 0 ? 40_000 : 40_001)),
+      times(200, (i) => frame(i % 4 === 0, i % 2 === 0 ? 40_000 : 40_001, 1 + i)),
     );
     const broadcast = ports.frames(
       'broadcast.pcap',
@@ -132,6 +132,12 @@ describe.skipIf(skipped)('interfaces, on mirror ports', () => {
     expect(stdout).toMatch(
       /^interface +link +backend +packets\/s .*verdict\nm0 +on +libpcap +17 .*100 % +0 % +0 % +20 +0x88b5 .*0\/0 .*\n$/,
     );
+  });
+
+  it('refuses a filter that is not understood', async () => {
+    const { code, stdout, stderr } = await listen(['--interface', 'm0', '--seconds', '1', '--filter', 'tcp porto 1']);
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toMatch(/^ot-sensor: m0: the filter "tcp porto 1" is not understood: /);
   });
 
   it('without permission lists only, and says why', async () => {
