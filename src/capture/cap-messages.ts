@@ -17,6 +17,7 @@ export type FromCap =
   | { kind: 'opened'; link_type: string }
   | { kind: 'refused'; message: string; because_of_filter: boolean }
   | { kind: 'filter'; error: string | null }
+  | { kind: 'alive' }
   /** Packets, and how many more had to be thrown away since the last ones because the sensor did not take them. */
   | { kind: 'packets'; count: number; dropped: number; chunk: Buffer }
   | { kind: 'end'; dropped: number };

@@ -18,6 +18,9 @@ interface Cap {
 
 const CHUNK_BYTES = 256 << 10;
 const FLUSH_MS = 20;
+/** In silence it is said so often that all is well. */
+const ALIVE_MS = 1000;
+const PROBE_BYTES = 1 << 20;
 /** What may be under way to the sensor: beyond that, packets are thrown away and counted. */
 const MAX_UNDER_WAY_BYTES = 64 << 20;
 /** libpcap holds packets back for up to a second where it has no immediate mode: `cap` asks for both. */
@@ -63,10 +66,12 @@ class CapProcess {
       this.setClock();
       this.flush();
     }, FLUSH_MS);
+    setInterval(() => post({ kind: 'alive' }), ALIVE_MS);
   }
 
   setFilter(filter: string): void {
     try {
+      this.probe(this.start.device, filter);
       const { cap } = this.opened(filter);
       this.current?.close();
       this.current = cap;
@@ -95,13 +100,19 @@ class CapProcess {
 
   private opensWithout(device: string): boolean {
     try {
-      const cap = new this.Cap();
-      kept.push(cap);
-      cap.open(device, '', 1 << 20, buffer);
+      this.probe(device, '');
       return true;
     } catch {
       return false;
     }
+  }
+
+  /** Throws what opening would throw. What `cap` opened and then refused it never closes: so it is tried with a small ring first. */
+  private probe(device: string, filter: string): void {
+    const cap = new this.Cap();
+    kept.push(cap);
+    cap.open(device, filter, PROBE_BYTES, buffer);
+    cap.close();
   }
 
   private packet(length: number): void {

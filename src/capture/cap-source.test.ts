@@ -33,7 +33,7 @@ const READER = `
       if (command.close) source.close();
       if (command.statistics) say({ statistics: source.statistics() });
       const child = Number(readFileSync('/proc/self/task/' + process.pid + '/children', 'utf8').trim().split(' ')[0]);
-      if (command.kill) process.kill(child, 'SIGKILL');
+      if (command.kill) process.kill(child, command.kill);
       if (command.user) say({ uid: Number(/^Uid:\\s+(\\d+)/m.exec(readFileSync('/proc/' + child + '/status', 'utf8'))[1]) });
       if (command.filter !== undefined) say(await source.setFilter(command.name, command.filter).then(() => ({ filter: null }), (error) => ({ filter: error.message })));
     }
@@ -215,7 +215,7 @@ describe.skipIf(skipped)('capture through the package cap', () => {
     await open(['m0']);
     await ports.send(numbered('died.pcap', 100));
     await later(200);
-    program.tell({ kill: true });
+    program.tell({ kill: 'SIGKILL' });
     await event('m0', 'absent');
     expect(events.at(-1)!.message).toMatch(/^m0: the capture process ended \(SIGKILL\); it is started again in 500 ms$/);
     events.length = 0;
@@ -226,6 +226,28 @@ describe.skipIf(skipped)('capture through the package cap', () => {
     expect(statistics[0].opened).toBe(2);
     expect(warnings.some(({ message }) => message.includes('the capture process ended (SIGKILL)'))).toBe(true);
   });
+
+  test('ends a process that hangs, and starts another', async () => {
+    await open(['m0']);
+    program.tell({ kill: 'SIGSTOP' });
+    await event('m0', 'absent');
+    events.length = 0;
+    await event('m0', 'capturing');
+    await ports.send(numbered('hung.pcap', 100));
+    expect((await stopped()).seen[0].packets).toBe(100);
+  }, 30_000);
+
+  test('stays with the old filter when a wrong one is asked for again and again', async () => {
+    await open(['m0']);
+    for (let i = 0; i < 10; i++) {
+      program.tell({ name: 'm0', filter: 'tcp porto 1' });
+      expect(await answer('filter')).toEqual({ filter: expect.stringMatching(/is not understood/) });
+    }
+    await ports.send(numbered('again.pcap', 100));
+    const { seen, statistics } = await stopped();
+    expect(seen[0].packets).toBe(100);
+    expect(statistics[0].opened).toBe(1);
+  }, 30_000);
 
   test('captures as another user, who cannot replace a filter', async () => {
     begin(['m0'], 'cap', {}, 'nobody');

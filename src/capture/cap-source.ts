@@ -28,6 +28,8 @@ const LOOK_AGAIN_MS = 500;
 /** A process that dies is started again after this time, twice as long each time up to the last; forgotten when it lives longer. */
 const FIRST_RESTART_MS = 500;
 const LAST_RESTART_MS = 30_000;
+/** A process that has said nothing for so many looks hangs, and is killed. */
+const SILENT_LOOKS = 12;
 /** A process that does not end by itself after being told is killed. */
 const END_MS = 4000;
 const MAX_WARNINGS = 200;
@@ -227,6 +229,7 @@ class CapHandle {
   /** The kernel's number of the interface that is open. */
   private index = 0;
   private stderr = '';
+  private silent_looks = 0;
   private stopping = false;
   private started_ms = 0;
   private restart_ms = FIRST_RESTART_MS;
@@ -286,7 +289,9 @@ class CapHandle {
         this.changed('absent', `${name}: no such interface; there are ${interfaceNames().join(', ') || 'none'}`);
       }
       this.settle();
-    } else if (this.child === null && performance.now() >= this.restart_at_ms) this.start(index);
+    } else if (this.child === null) {
+      if (performance.now() >= this.restart_at_ms) this.start(index);
+    } else if (++this.silent_looks > SILENT_LOOKS) this.child.kill('SIGKILL');
   }
 
   setFilter(filter: string): Promise<void> {
@@ -316,6 +321,7 @@ class CapHandle {
     const { name, filter, snap_length, buffer_bytes } = this.spec;
     this.index = index;
     this.stderr = '';
+    this.silent_looks = 0;
     this.started_ms = performance.now();
     const child = fork(fileURLToPath(new URL('./cap-process.js', import.meta.url)), [], {
       serialization: 'advanced',
@@ -339,6 +345,7 @@ class CapHandle {
   }
 
   private hear(message: FromCap): void {
+    this.silent_looks = 0;
     switch (message.kind) {
       case 'opened': {
         const number = /^Unknown linktype (\d+)$/.exec(message.link_type)?.[1];
