@@ -61,7 +61,7 @@ export function listFiles(directory: string): StoredFile[] {
  * Throws where others may write to it, or another process that lives records to it.
  */
 export function takeDirectory(directory: string): void {
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDirectory(directory);
   const stat = fs.statSync(directory);
   if ((stat.mode & 0o022) !== 0)
     throw new Error(`${directory} can be written by others; chmod go-w it, or choose another directory`);
@@ -79,6 +79,14 @@ export function takeDirectory(directory: string): void {
       fs.rmSync(lock, { force: true });
     }
   }
+}
+
+/** With the folders it lies in. Not mkdir's own `recursive`: that never returns where a parent is there and takes no folder (/proc). */
+function makeDirectory(directory: string): void {
+  if (fs.existsSync(directory)) return;
+  const parent = path.dirname(directory);
+  if (parent !== directory) makeDirectory(parent);
+  fs.mkdirSync(directory, { mode: 0o700 });
 }
 
 export function leaveDirectory(directory: string): void {

@@ -253,6 +253,10 @@ describe('files', () => {
     expect(recorded(directory).length).toBeGreaterThan(1000);
   });
 
+  test('a place that takes no directory is said to be one', () => {
+    expect(() => takeDirectory('/proc/ot-sensor/recording')).toThrow(/ENOENT/);
+  });
+
   test('a directory that others may write to, or another process records to, is refused', () => {
     fs.chmodSync(folder, 0o770);
     expect(() => takeDirectory(folder)).toThrow(/can be written by others/);
