@@ -186,7 +186,10 @@ export class Shard implements PduSink {
       if (notes.follow_packets > 0) this.findings.follow(notes, p);
     }
     const has_payload = p.payload_end - p.payload + p.payload_missing > 0;
-    if (this.shedder.level > 0 && has_payload && this.sheds(slot, state, p)) return;
+    if (this.shedder.level > 0 && has_payload && this.sheds(slot, state, p)) {
+      this.tag(slot, p);
+      return;
+    }
     switch (p.ip_protocol) {
       case TCP:
         if (state === undefined && has_payload) state = this.newState(slot, true);
@@ -202,10 +205,14 @@ export class Shard implements PduSink {
         if (p.ip_version !== 0) this.policy?.conversation(slot, p);
         else if (p.link_payload >= 0) this.linkPayload(slot, direction, p, state);
     }
-    if (this.tags !== null) {
-      state = table.states[slot];
-      this.tags.packet(p, slot, table.is_new, state !== undefined && state.dissector >= 0);
-    }
+    this.tag(slot, p);
+  }
+
+  /** Tells the recorder whose the packet is, also of one that is left undone. */
+  private tag(slot: number, p: Packet): void {
+    if (this.tags === null) return;
+    const state = this.table.states[slot];
+    this.tags.packet(p, slot, this.table.is_new, state !== undefined && state.dissector >= 0);
   }
 
   /** The payload is left out; to the stream it is a hole, as if the mirror port had lost it. */
