@@ -1,8 +1,7 @@
-import { once } from 'node:events';
 import type { Writable } from 'node:stream';
 import { EXIT_FAILURE } from './failure.ts';
 
-/** Standard output with back-pressure: waits for a slow reader. Its errors are `guardOutput`'s. */
+/** Standard output with back-pressure: waits for a slow reader, and no longer needs the bytes then. Its errors are `guardOutput`'s. */
 export class Output {
   private readonly stream: Writable;
 
@@ -10,8 +9,8 @@ export class Output {
     this.stream = stream;
   }
 
-  async write(bytes: Uint8Array | string): Promise<void> {
-    if (bytes.length > 0 && !this.stream.write(bytes)) await once(this.stream, 'drain');
+  write(bytes: Uint8Array | string): Promise<void> {
+    return bytes.length === 0 ? Promise.resolve() : new Promise((resolve) => this.stream.write(bytes, () => resolve()));
   }
 }
 

@@ -48,6 +48,15 @@ export class JsonWriter {
     return new JsonConstant(text);
   }
 
+  /** What was written, with the memory it lies in: the writer goes on in other memory of the same size. */
+  take(): Uint8Array<ArrayBuffer> {
+    const taken = this.bytes.subarray(0, this.position) as Uint8Array<ArrayBuffer>;
+    this.bytes = new Uint8Array(this.bytes.length);
+    this.view = new DataView(this.bytes.buffer);
+    this.position = 0;
+    return taken;
+  }
+
   /** Makes room for `size` more bytes. */
   reserve(size: number): void {
     if (this.position + size <= this.bytes.length) return;

@@ -1,11 +1,17 @@
 import type { RecordLines } from './worker.ts';
 
-/** Brings the lines of several shards into the order of their frames. A frame belongs to one shard, so the order is total. */
+/**
+ * Brings the lines of several shards into the order of their frames. A frame belongs to one shard, so the order is total. What `merge`
+ * gives is true until the next call: memory that is new each time costs more than all that is done with it.
+ */
 export class RecordMerger {
+  private buffer = new Uint8Array(0);
+
   merge(parts: readonly RecordLines[]): Uint8Array {
     if (parts.length === 1) return parts[0].bytes;
     const size = parts.reduce((sum, part) => sum + part.bytes.length, 0);
-    const merged = new Uint8Array(size);
+    if (this.buffer.length < size) this.buffer = new Uint8Array(Math.ceil(size * 1.25));
+    const merged = this.buffer;
     const next = new Uint32Array(parts.length);
     let position = 0;
     for (;;) {
@@ -14,7 +20,7 @@ export class RecordMerger {
         const { order } = parts[i];
         if (next[i] < order.length && (first < 0 || order[next[i]] < parts[first].order[next[first]])) first = i;
       }
-      if (first < 0) return merged;
+      if (first < 0) return merged.subarray(0, size);
       // A run of lines that come before all others is copied at once.
       const { bytes, order, ends } = parts[first];
       let limit = Infinity;

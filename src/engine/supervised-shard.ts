@@ -40,6 +40,8 @@ export class SupervisedShard {
   /** Of the thread that runs: another one's words are not heard any more. */
   private generation = 0;
   private started = false;
+  /** Resolves when the thread has loaded its code, or could not. */
+  private loaded: Promise<void> = Promise.resolve();
   private futile_starts = 0;
   private looked_at = '';
   private looks = 0;
@@ -73,6 +75,8 @@ export class SupervisedShard {
 
   async close(): Promise<void> {
     clearInterval(this.watch);
+    // A thread that is ended while it loads its code takes the process along (Node.js 20).
+    await this.loaded;
     await this.pool.close();
   }
 
@@ -102,7 +106,7 @@ export class SupervisedShard {
     // What ends a thread comes back by its tasks too.
     this.pool.on('error', () => {});
     const { generation } = this;
-    this.pool.run({ range: { first_frame: next_frame, count: 0 }, flush: false, finish: false }).then(
+    this.loaded = this.pool.run({ range: { first_frame: next_frame, count: 0 }, flush: false, finish: false }).then(
       ({ dissectors = [] }) => {
         if (generation !== this.generation) return;
         this.names = dissectors;

@@ -96,7 +96,7 @@ export default function task({ range, flush, finish, shed, say_flows, policy }: 
   first_answer = false;
   if (shard.records !== null) {
     const { writer, order, ends, count } = shard.records;
-    const bytes = writer.out.bytes.slice(0, writer.out.position);
+    const bytes = writer.out.take();
     answer.records = { bytes, order: order.slice(0, count), ends: ends.slice(0, count) };
     shard.records.reset();
     return moved(bytes, answer);

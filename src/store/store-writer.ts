@@ -15,11 +15,17 @@ const MAX_UNDER_WAY = 4;
 export class StoreWriter {
   private readonly pool: Piscina<WriterMessage, WriterAnswer>;
   private readonly underWay: Promise<void>[] = [];
+  /** Resolves when the thread has loaded its code, or could not. */
+  private readonly loaded: Promise<void>;
   private opened_: Opened | null = null;
 
   constructor() {
     const filename = new URL('./writer-worker.js', import.meta.url).href;
     this.pool = new Piscina({ filename, minThreads: 1, maxThreads: 1, stricterFIFO: true });
+    this.loaded = this.pool.run({ do: 'close' }).then(
+      () => {},
+      () => {},
+    );
   }
 
   /** Makes the directory and the database where they are not there. Throws `StoreError`. */
@@ -49,6 +55,8 @@ export class StoreWriter {
       for (const written of this.underWay.splice(0)) await written;
       if (this.opened_ !== null) checked(await this.pool.run({ do: 'close' }));
     } finally {
+      // A thread that is ended while it loads its code takes the process along (Node.js 20).
+      await this.loaded;
       await this.pool.close();
     }
   }
