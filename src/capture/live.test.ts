@@ -29,6 +29,8 @@ const READER = `
       if (command.stop) source.stop();
       if (command.close) source.close();
       if (command.hurry) slow_ms = 0;
+      // As a fault in native code of its thread would, or the end of its memory.
+      if (command.kill_thread) await source.worker.terminate();
       if (command.statistics) say({ statistics: source.statistics() });
       if (command.filter !== undefined) say(await source.setFilter(command.name, command.filter).then(() => ({ filter: null }), (error) => ({ filter: error.message })));
     }
@@ -37,7 +39,13 @@ const READER = `
   const seen = told.options.interfaces.map(() => ({ packets: 0, bytes: 0, hash: createHash('sha256'), out_of_turn: 0, last: -1, first: [] }));
   let position = 0, batches = 0, wrong = '';
   for (;;) {
-    const used = await source.fill(batch);
+    let used;
+    try {
+      used = await source.fill(batch);
+    } catch (error) {
+      say({ failed: error.name, message: error.message });
+      break;
+    }
     if (used === null) break;
     if (batch.count < 1 || batch.count > MAX_BATCH_PACKETS || used > MAX_BATCH_BYTES) wrong ||= 'a batch of ' + batch.count + ' packets, ' + used + ' bytes';
     const { start } = batch;
@@ -380,6 +388,14 @@ describe.skipIf(skipped)('live capture', () => {
     expect(records[0]).toBeGreaterThan(500);
     expect(records[0]).toBe(records[1]);
     expect(different).toBe(-1);
+  });
+
+  test('a capture thread that dies is a failure, not the end of a capture, and nothing waits for it', async () => {
+    await open(['m0']);
+    program.tell({ kill_thread: true });
+    const { failed, message } = await answer<{ failed: string; message: string }>('failed');
+    expect([failed, message]).toEqual(['LiveCaptureError', 'the capture thread ended, with 1']);
+    await answer<Result>('seen');
   });
 
   test('no frame left a mirror port in all of this', () => {

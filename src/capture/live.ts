@@ -134,9 +134,12 @@ export class LiveSource implements LiveCapture {
     this.worker.on('message', (message: FromThread) => this.take(message));
     this.worker.on('error', (error) => this.fail(new LiveCaptureError(`the capture thread failed: ${(error as Error).message}`)));
     this.exited = new Promise((resolve) => {
-      this.worker.on('exit', () => {
+      this.worker.on('exit', (code) => {
         // Only now nobody waits for it any more.
         pcap.closeWaker(this.waker);
+        // Without its last word it did not end by itself: that must not look like the end of a capture.
+        if (!this.ended && !this.closed && this.failure === null)
+          this.fail(new LiveCaptureError(`the capture thread ended, with ${code}`));
         this.end();
         resolve();
       });

@@ -186,7 +186,7 @@ export class Shard implements PduSink {
       if (notes.follow_packets > 0) this.findings.follow(notes, p);
     }
     const has_payload = p.payload_end - p.payload + p.payload_missing > 0;
-    if (this.shedder.level > 0 && has_payload && this.sheds(slot, state, p)) {
+    if (this.shedder.level > 0 && has_payload && this.sheds(slot, direction, state, p)) {
       this.tag(slot, p);
       return;
     }
@@ -216,11 +216,14 @@ export class Shard implements PduSink {
   }
 
   /** The payload is left out; to the stream it is a hole, as if the mirror port had lost it. */
-  private sheds(slot: number, state: FlowState | undefined, p: Packet): boolean {
+  private sheds(slot: number, direction: 0 | 1, state: FlowState | undefined, p: Packet): boolean {
     if (p.ip_protocol !== TCP && p.ip_protocol !== UDP) return false;
     const { bytes } = this.table;
     if (!this.shedder.sheds(state, p, p.ip_protocol === TCP, bytes[slot * 2] + bytes[slot * 2 + 1])) return false;
-    if (p.ip_protocol === TCP && (p.tcp_flags & (RST | FIN)) !== 0) this.closing(slot, p);
+    if (p.ip_protocol === TCP && (p.tcp_flags & (RST | FIN)) !== 0) {
+      this.tcp.close(slot, direction, p.tcp_flags);
+      this.closing(slot, p);
+    }
     return true;
   }
 

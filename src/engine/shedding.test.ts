@@ -1,5 +1,9 @@
 import { describe, expect, it } from 'vitest';
-import { datagram, host, Job, PUMP_PORT, pumpPdu, ShardBench, Talk } from './shard-bench.ts';
+import { BatchWriter, PacketRing } from '../capture/batch.ts';
+import { Registry } from '../dissect/registry.ts';
+import { addressHash, newTags, pairTag } from '../recording/tag.ts';
+import { Shard } from './shard.ts';
+import { datagram, host, Job, PUMP_PORT, pump, pumpPdu, ShardBench, Talk } from './shard-bench.ts';
 import { Shed, ShedControl } from './shedding.ts';
 
 describe('ShedControl', () => {
@@ -68,5 +72,47 @@ describe('a shard that leaves work undone', () => {
     // Counted all the same; and when it keeps up again, what is said is heard.
     expect(result.packets).toBe(result.sent);
     expect(result.alerts).toContain('device_stop');
+  });
+
+  it('hears the end of a conversation in a packet whose payload it leaves out', async () => {
+    const bench = new ShardBench();
+    const [shard] = bench.shards;
+    const first = new Talk(bench, host(1, 1), host(1, 2));
+    await first.open();
+    await first.client(pumpPdu(Job.write));
+    await bench.cut();
+    shard.shedder.level = Shed.all;
+    await first.segment(0, 0x19, pumpPdu(Job.write));
+    await bench.cut();
+    shard.shedder.level = Shed.nothing;
+    // The same ports again: another conversation, of which nothing is missing.
+    const second = new Talk(bench, host(1, 1), host(1, 2));
+    await second.open();
+    await second.client(pumpPdu(Job.stop));
+    await bench.end();
+    const opened = bench.facts.filter(({ flow_opened }) => flow_opened !== null && flow_opened !== undefined);
+    expect(opened).toHaveLength(2);
+    expect(bench.counters).toMatchObject({ 'shed.all': 1, 'dissect.pdus': 2 });
+  });
+
+  it('says to the recorder whose a packet is all the same', () => {
+    const ring = new PacketRing();
+    const writer = new BatchWriter(ring);
+    const frame = datagram(host(2, 1), host(2, 2), Uint8Array.of(1, 2, 3), 8888);
+    writer.buffer.set(frame, writer.start);
+    writer.add(writer.start, frame.length, frame.length, 1_700_000_000, 0, 0, 1);
+    const range = writer.next(frame.length);
+    const tags = newTags();
+    const word = new Uint32Array(tags);
+    // What is said of the packet that was in this place before must not stay.
+    word[0] = 0xdead_beef;
+    const options = { shard: 0, shards: 1, output: 'facts', protocols: null, policy: null, tags } as const;
+    const shard = new Shard(ring.buffers, new Registry([pump]), options);
+    shard.shedder.level = Shed.all;
+    shard.process(range);
+    expect(shard.shedder.counters.unrecognised).toBe(1);
+    const one = addressHash(0, 0, 0xffff, 0x0a000201);
+    const other = addressHash(0, 0, 0xffff, 0x0a000202);
+    expect(word[0]).toBe(pairTag(one, other));
   });
 });

@@ -82,6 +82,12 @@ export class TcpOrder {
       next_sequence[at] = p.tcp_sequence;
       flags[slot] |= SYNCED[direction] | GUESSED[direction];
     }
+    this.close(slot, direction, tcp_flags);
+  }
+
+  /** Keeps that a direction, or all of it, is over. */
+  close(slot: number, direction: 0 | 1, tcp_flags: number): void {
+    const { flags } = this.table;
     if (tcp_flags & FIN) flags[slot] |= FIN_SEEN[direction];
     if (tcp_flags & RST) flags[slot] |= RESET;
   }
