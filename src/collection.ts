@@ -3,12 +3,17 @@ import { Collector } from './engine/collector.ts';
 import type { BatchSink, PipelineTotals } from './engine/pipeline.ts';
 import { Inventory, type InventoryOptions } from './inventory/inventory.ts';
 import { FailureLog } from './log.ts';
+import { numberText } from './number-text.ts';
+import { OVERLOAD_EVENTS } from './overload-events.ts';
 import { Quarantine } from './quarantine.ts';
 import type { Recorder } from './recording/recorder.ts';
-import { emptyChangeSet } from './store/change-set.ts';
+import { type EventRow, emptyChangeSet } from './store/change-set.ts';
 import { StoreReader } from './store/queries.ts';
 import type { StoreWriter } from './store/store-writer.ts';
 import { packagedVendors } from './store/vendor-registry.ts';
+
+/** Events that may wait to be kept. */
+const MAX_EVENTS = 1000;
 
 /**
  * What is made of the shards' answers, for one capture: inventory, alerts and evidence, on top of what the database holds from before,
@@ -23,6 +28,10 @@ export class Collection {
   /** Packets whose results have come, and those whose results went with a thread that failed. */
   inspected = 0;
   lost = 0;
+  /** Of those inspected, the ones whose payload was left out to keep up. */
+  headers_only = 0;
+  private headers_only_before = 0;
+  private readonly events: EventRow[] = [];
   private readonly failures = new FailureLog();
   private readonly quarantine: Quarantine;
   private readonly write: StoreWriter['write'];
@@ -51,8 +60,9 @@ export class Collection {
   /** What the pipeline's answers are given to. */
   readonly sink: BatchSink = (answers, task, ring) => {
     const newest = task.range.first_frame + task.range.count - 1;
-    for (const { failures, packets, lost } of answers) {
+    for (const { failures, packets, lost, headers_only } of answers) {
       this.inspected += packets;
+      this.headers_only += headers_only;
       this.lost += lost;
       if (failures.length === 0) continue;
       this.failures.add(failures);
@@ -67,9 +77,22 @@ export class Collection {
     this.inventory.setZones(zoneOf);
   }
 
-  /** The sensor could not keep up: an alert, of which there is one with a count. */
-  overload(left_out: string): void {
-    this.collector.overload(left_out);
+  /**
+   * What is left out to keep up is another; `left_out` in words, at `level` after `before`. Where it begins and gets worse: an alert, of
+   * which there is one with a count; where it begins and ends: an event, with the packets that were inspected by their headers alone.
+   */
+  overload(level: number, before: number, left_out: string): void {
+    if (level > before) this.collector.overload(left_out);
+    if (level > 0 && before > 0) return;
+    if (before === 0) this.headers_only_before = this.headers_only;
+    const { frame, time_ms } = this.collector.now;
+    const { kind, title } = OVERLOAD_EVENTS[before === 0 ? 'began' : 'ended'];
+    const headers_only = this.headers_only - this.headers_only_before;
+    const details = before === 0 ? { level, left_out } : { headers_only };
+    const text = before === 0 ? `${title}: ${left_out}` : `${title}: ${numberText(headers_only)} packets by their headers alone`;
+    const { capture_id } = this;
+    if (this.events.length < MAX_EVENTS)
+      this.events.push({ capture_id, frame, time_ms, kind, device_id: null, title: text, details });
   }
 
   /** Keeps what there is to say of the capture itself, as often as one likes. `totals` null: it is not over, or ended before its time. */
@@ -91,7 +114,8 @@ export class Collection {
       counters: { ...this.counters(), ...more_counters },
       warnings: source.warnings.map((warning) => `${warning.source}: ${warning.message}`),
     };
-    await this.write({ ...emptyChangeSet(), captures: [capture], events: this.recorder?.takeEvents() ?? [] });
+    const events = [...this.events.splice(0), ...(this.recorder?.takeEvents() ?? [])];
+    await this.write({ ...emptyChangeSet(), captures: [capture], events });
   }
 
   counters(): Record<string, number> {
@@ -102,7 +126,7 @@ export class Collection {
       ...named('alerts', collector.alerts.counters),
       ...named('evidence', collector.evidence.counters),
       ...named('quarantine', this.quarantine.counters),
-      ...named('engine', { packets_lost: this.lost }),
+      ...named('engine', { packets_lost: this.lost, packets_headers_only: this.headers_only }),
       ...named('recording', this.recorder?.counters ?? {}),
     };
   }

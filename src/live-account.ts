@@ -8,6 +8,8 @@ import { numberText } from './number-text.ts';
 export interface Account {
   received: number;
   inspected: number;
+  /** Of those inspected, the ones of which the headers alone were, to keep up; of all others the payload too. */
+  headers_only: number;
   dropped_by_kernel: number;
   /** By reason. */
   dropped_by_us: Record<string, number>;
@@ -18,7 +20,12 @@ export interface Account {
 }
 
 /** `lost`: packets whose results went with a thread that failed. */
-export function accountOf(interfaces: readonly InterfaceReport[], inspected: number, lost: number): Account {
+export function accountOf(
+  interfaces: readonly InterfaceReport[],
+  inspected: number,
+  lost: number,
+  headers_only: number,
+): Account {
   const dropped_by_us: Record<string, number> = { fault: lost };
   const counters: Record<string, number> = {};
   let received = 0;
@@ -34,17 +41,26 @@ export function accountOf(interfaces: readonly InterfaceReport[], inspected: num
       counters[`capture.${name}.dropped_by_us.${reason}`] = count;
     }
   }
-  Object.assign(counters, { 'capture.received': received, 'capture.inspected': inspected });
+  Object.assign(counters, { 'capture.received': received, 'capture.inspected': inspected, 'capture.headers_only': headers_only });
   counters['capture.dropped_by_kernel'] = dropped_by_kernel;
   for (const [reason, count] of Object.entries(dropped_by_us)) counters[`capture.dropped_by_us.${reason}`] = count;
   const dropped = dropped_by_kernel + Object.values(dropped_by_us).reduce((sum, count) => sum + count, 0);
-  return { received, inspected, dropped_by_kernel, dropped_by_us, unaccounted: received - inspected - dropped, counters };
+  return {
+    received,
+    inspected,
+    headers_only,
+    dropped_by_kernel,
+    dropped_by_us,
+    unaccounted: received - inspected - dropped,
+    counters,
+  };
 }
 
 /** "1,000 packets received: 990 inspected, 7 dropped by the kernel, 3 dropped by us (overload 3)". */
-export function accountText({ received, inspected, dropped_by_kernel, dropped_by_us }: Account): string {
+export function accountText({ received, inspected, headers_only, dropped_by_kernel, dropped_by_us }: Account): string {
   const reasons = Object.entries(dropped_by_us).filter(([, count]) => count > 0);
   const own = reasons.reduce((sum, [, count]) => sum + count, 0);
   const why = reasons.length === 0 ? '' : ` (${reasons.map(([reason, count]) => `${reason} ${numberText(count)}`).join(', ')})`;
-  return `${numberText(received)} packets received: ${numberText(inspected)} inspected, ${numberText(dropped_by_kernel)} dropped by the kernel, ${numberText(own)} dropped by us${why}`;
+  const headers = headers_only === 0 ? '' : ` (${numberText(headers_only)} by their headers alone)`;
+  return `${numberText(received)} packets received: ${numberText(inspected)} inspected${headers}, ${numberText(dropped_by_kernel)} dropped by the kernel, ${numberText(own)} dropped by us${why}`;
 }

@@ -72,7 +72,10 @@ export class FailureLog {
   private logged = 0;
 
   add(failures: readonly Failure[]): void {
-    for (const { dissector, frame, how, error, lost } of failures) {
+    for (const { dissector, frame, how, error, lost, left_out, gave_up } of failures) {
+      // Said whatever has been said before: from here on something is not seen.
+      if (left_out)
+        log.error({ dissector }, 'a dissector has cost too many threads, and is left out until the sensor is started again');
       if (this.logged === MAX_FAILURES) return;
       this.logged++;
       const fields = { dissector, frame, error: error.split('\n', 1)[0], stack: error };
@@ -83,6 +86,7 @@ export class FailureLog {
           { ...fields, lost },
           `${who} ${how === 'hung' ? 'hung' : 'ended its thread'}, which was replaced; please report it`,
         );
+      if (gave_up) log.error({ frame }, 'packets failed one after the other: the rest of their batch was given up');
       if (this.logged === MAX_FAILURES) log.warn({ limit: MAX_FAILURES }, 'further failures are only counted');
     }
   }

@@ -3,6 +3,7 @@ import { type LiveCapture, openLive } from './capture/open-live.ts';
 import type { Collection } from './collection.ts';
 import { type Config, recordingOf } from './config.ts';
 import { type BatchSink, Pipeline, type PipelineTotals } from './engine/pipeline.ts';
+import type { PoolOptions } from './engine/pool.ts';
 import { SHED_MEANINGS, ShedControl } from './engine/shedding.ts';
 import { type Account, accountOf, accountText } from './live-account.ts';
 import type { log as theLog } from './log.ts';
@@ -53,11 +54,11 @@ export class Service {
    * Capture begins as soon as the interfaces are open, before all else is loaded: what comes meanwhile waits in the kernel's rings.
    * Throws LiveCaptureError, PcapUnavailableError, StoreError, OperatingError.
    */
-  static async start(config: Config, policyOf: PolicyLoader): Promise<Service> {
+  static async start(config: Config, policyOf: PolicyLoader, engine: Pick<PoolOptions, 'dissectors'> = {}): Promise<Service> {
     const { data, shards, user, capture } = config;
     const recording = recordingOf(config);
     const tags = recording === null ? undefined : newTags();
-    const pipeline = new Pipeline({ shards, output: 'facts', protocols: null, tags });
+    const pipeline = new Pipeline({ shards, output: 'facts', protocols: null, tags, ...engine });
     const store = new StoreWriter();
     let source: LiveCapture | undefined;
     try {
@@ -178,9 +179,9 @@ export class Service {
     const level = this.shedding.update(fill, performance.now());
     if (level === before) return;
     const fields = { level, before, fill: Number(fill.toFixed(2)), left_out: SHED_MEANINGS[level] };
+    this.collection.overload(level, before, SHED_MEANINGS[level]);
     if (level > before) {
       log.warn(fields, 'the sensor cannot keep up, and leaves work undone');
-      this.collection.overload(SHED_MEANINGS[level]);
     } else log.info(fields, level === 0 ? 'the sensor keeps up again' : 'the sensor leaves less work undone');
   }
 
@@ -198,7 +199,7 @@ export class Service {
   }
 
   private account(): Account {
-    return accountOf(this.source.statistics(), this.collection.inspected, this.collection.lost);
+    return accountOf(this.source.statistics(), this.collection.inspected, this.collection.lost, this.collection.headers_only);
   }
 
   private keep(totals: PipelineTotals | null, finished: boolean): Promise<void> {

@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { InventoryEventKind } from '../inventory/inventory.ts';
+import { OVERLOAD_EVENTS } from '../overload-events.ts';
 import { RECORDING_EVENTS } from '../recording/events.ts';
 import { integer, namesOf } from './arguments.ts';
 import { dataOption, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
@@ -20,7 +21,10 @@ const INVENTORY_KINDS = Object.keys({
   devices_merged: true,
   type_changed: true,
 } satisfies Record<InventoryEventKind, true>);
-const KINDS = [...INVENTORY_KINDS, ...Object.values(RECORDING_EVENTS).map(({ kind }) => kind)];
+const KINDS = [
+  ...INVENTORY_KINDS,
+  ...[...Object.values(RECORDING_EVENTS), ...Object.values(OVERLOAD_EVENTS)].map(({ kind }) => kind),
+];
 
 export function register(program: Command): void {
   const command = program

@@ -142,6 +142,16 @@ export const CATALOGUE = [
       'A defect of ours: {what} ended or hung its thread ({error}); {lost} packets were lost. Please report it with the packets.',
   },
   {
+    kind: 'dissector_left_out',
+    title: 'A protocol is not read any more',
+    severity: 'critical',
+    category: 'Sensor',
+    engine: 'operational',
+    techniques: [],
+    description:
+      'A defect of ours: the {dissector} dissector has ended or hung too many threads ({error}) and is left out until the sensor is started again. Its protocol is not watched until then.',
+  },
+  {
     kind: 'overload',
     title: 'The sensor cannot keep up',
     severity: 'major',

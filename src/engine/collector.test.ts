@@ -64,6 +64,8 @@ class Bench {
       failures: failures?.[shard] ?? [],
       packets: 0,
       lost: 0,
+      gave_up: false,
+      headers_only: 0,
     }));
     return this.collector.batch(answers, { range, flush, finish }, this.ring);
   }

@@ -109,7 +109,13 @@ export class Collector {
   }
 
   /** A defect of ours, once a dissector; the packet that brought it to light is its evidence. */
-  private failure({ dissector, frame, how, error, lost }: Failure, ring: PacketRing, newest: number): void {
+  private failure({ dissector, frame, how, error, lost, left_out }: Failure, ring: PacketRing, newest: number): void {
+    if (left_out) {
+      const key = `dissector_left_out|${dissector}`;
+      const details = { dissector, error: error.split('\n', 1)[0].slice(0, 500) };
+      const time_ms = timeOf(ring, frame);
+      this.alerts.raise({ ...NO_ENDS, key, kind: 'dissector_left_out', frame, time_ms, app_proto: dissector, details });
+    }
     const kind = how === 'threw' ? 'dissector_failed' : 'thread_replaced';
     const key = `${kind}|${dissector}`;
     const what = dissector === '' ? 'the engine' : `the ${dissector} dissector`;
@@ -118,6 +124,11 @@ export class Collector {
     if (!ring.remembers(frame, newest) || !this.alerts.raise(cause)) return;
     this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
     this.evidence.close(key);
+  }
+
+  /** The newest packet there was. */
+  get now(): Readonly<{ frame: number; time_ms: number }> {
+    return this.newest;
   }
 
   /** Work is left undone from about here on. Only of live capture: a replay takes the time it needs. */

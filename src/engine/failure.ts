@@ -10,4 +10,8 @@ export interface Failure {
   error: string;
   /** Packets that had been looked at and whose results went with the thread. */
   lost: number;
+  /** The dissector has cost so many threads that it is not used any more, for the rest of the run. */
+  left_out?: boolean;
+  /** Packets failed one after the other: what was left of the batch was not looked at, so that the next ones are. */
+  gave_up?: boolean;
 }

@@ -28,8 +28,13 @@ export class ShardPool {
   }
 
   /** Gives the batch to every shard; each takes its own packets. Batches are worked through in the order of the calls. */
-  run(task: BatchTask): Promise<BatchAnswer[]> {
-    return Promise.all(this.shards.map((shard) => shard.run(task)));
+  async run(task: BatchTask): Promise<BatchAnswer[]> {
+    const answers = await Promise.all(this.shards.map((shard) => shard.run(task)));
+    // Each packet is one shard's: those that nobody counted are what was given up.
+    const gave_up = answers.find((answer) => answer.gave_up);
+    if (gave_up !== undefined)
+      gave_up.lost += answers.reduce((left, { packets, lost }) => left - packets - lost, task.range.count);
+    return answers;
   }
 
   async close(): Promise<void> {

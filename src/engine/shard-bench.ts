@@ -163,6 +163,8 @@ export class ShardBench {
         failures: shard.failures.splice(0),
         packets: range.count,
         lost: 0,
+        gave_up: false,
+        headers_only: 0,
       };
     });
     for (const { facts } of answers) this.facts.push(...(ot_sensor.BatchFacts.decode(facts).facts ?? []));

@@ -6,7 +6,7 @@ export class ShardProgress {
   readonly buffer: SharedArrayBuffer;
   private readonly words: Float64Array;
 
-  constructor(buffer = new SharedArrayBuffer(3 * 8)) {
+  constructor(buffer = new SharedArrayBuffer(4 * 8)) {
     this.buffer = buffer;
     this.words = new Float64Array(buffer);
   }
@@ -33,5 +33,13 @@ export class ShardProgress {
   }
   set dissector(dissector: number) {
     this.words[2] = dissector;
+  }
+
+  /** Flows whose counts were said: what there is to do between packets, and at the end, may take long. */
+  get flows_said(): number {
+    return this.words[3];
+  }
+  set flows_said(flows: number) {
+    this.words[3] = flows;
   }
 }

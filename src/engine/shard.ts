@@ -475,6 +475,7 @@ export class Shard implements PduSink {
   /** `order` is a frame, or lies between two: what is said then comes behind the facts of the one and before those of the other. */
   private sayFlow(slot: number, ended: boolean, order: number): void {
     const { table, factsConsumer } = this;
+    this.progress.flows_said++;
     if (factsConsumer === null) return;
     const state = table.states[slot];
     const at = slot * 2;

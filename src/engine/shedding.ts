@@ -38,6 +38,11 @@ export class Shedder {
     this.registry = registry;
   }
 
+  get packets(): number {
+    const { bulk, unrecognised, all } = this.counters;
+    return bulk + unrecognised + all;
+  }
+
   /** For a packet with payload, at a level above nothing. `bytes`: what the conversation has carried. */
   sheds(state: FlowState | undefined, p: Packet, is_tcp: boolean, bytes: number): boolean {
     const { counters, level } = this;

@@ -32,6 +32,7 @@ const poison = defineDissector({
       case 'T': throw new Error('a byte that nobody expected');
       case 'H': for (;;);
       case 'D': process.exit(3);
+      case 'R': Object.defineProperty(row, 'operation', { get() { process.exit(4); }, configurable: true }); break;
       case 'S': { const again = () => again() + again(); again(); }
     }
   },
@@ -131,8 +132,34 @@ describe('a shard whose thread fails', () => {
   test('by the same dissector again and again goes on without it', async () => {
     const { total, packets, lost, failures } = await run(`${'.D'.repeat(5)}${GOOD}${'D'.repeat(200)}${GOOD}`);
     expect(failures.map(({ how }) => how)).toEqual(['died', 'died', 'died']);
+    expect(failures.map(({ left_out }) => left_out === true)).toEqual([false, false, true]);
     expect(packets + lost).toBe(total);
   });
+
+  test.each([1, 2])('packet after packet gives the rest of the batch up, and counts it, with %i shards', async (shards) => {
+    // Behind its dissector, with what is done with rows: there is nothing that could be left out.
+    const { total, packets, lost, failures } = await run(`${GOOD}${'R'.repeat(40)}${GOOD}`, shards);
+    expect(packets + lost).toBe(total);
+    const by = new Set(failures.map(({ dissector }) => dissector));
+    expect(by).toEqual(new Set(['']));
+    expect(failures.some(({ gave_up }) => gave_up)).toBe(true);
+    expect(failures.length).toBeLessThanOrEqual(5 * shards);
+    expect(lost).toBeGreaterThan(300);
+  });
+
+  test('and hangs does not keep the pipeline from being closed', async () => {
+    const pipeline = new pipelineModule.Pipeline({
+      shards: 1,
+      output: 'facts',
+      protocols: null,
+      dissectors: pathToFileURL(module_).href,
+    });
+    const source = await openCaptureFile(capture(`H${GOOD}`));
+    // Its end is not waited for.
+    pipeline.run(source, () => {}).catch(() => {});
+    await new Promise((resolve) => setTimeout(resolve, 1500));
+    await pipeline.close();
+  }, 4000);
 
   test('keeps the counters of the thread before', async () => {
     const { counters, lost, total } = await run(`${'.'.repeat(90_000)}D${'.'.repeat(10_000)}`);

@@ -9,6 +9,8 @@ import type { BatchAnswer, BatchTask, ShardStart } from './worker.ts';
 /** A thread that makes no progress on a task for so many looks, one a second, hangs. Starting may take longer. */
 const LOOKS_WITHOUT_PROGRESS = 5;
 const LOOKS_WHILE_STARTING = 60;
+/** Threads that a batch may cost: then what is left of it is given up, since the packets behind it wait. */
+const MOST_FAILURES_A_TASK = 5;
 const LOOK_MS = 1000;
 /** A dissector that costs so many threads is left out of the next one. */
 const FAILURES_UNTIL_LEFT_OUT = 3;
@@ -21,6 +23,7 @@ interface Waiting {
   reject: (error: unknown) => void;
   failures: Failure[];
   lost: number;
+  gave_up: boolean;
 }
 
 /**
@@ -67,7 +70,7 @@ export class SupervisedShard {
   /** Tasks are worked through in the order of the calls. */
   run(task: BatchTask): Promise<BatchAnswer> {
     return new Promise((resolve, reject) => {
-      const entry = { task, resolve, reject, failures: [], lost: 0 };
+      const entry = { task, resolve, reject, failures: [], lost: 0, gave_up: false };
       this.waiting.push(entry);
       this.submit(entry);
     });
@@ -77,7 +80,10 @@ export class SupervisedShard {
     clearInterval(this.watch);
     // A thread that is ended while it loads its code takes the process along (Node.js 20).
     await this.loaded;
-    await this.pool.close();
+    if (this.waiting.length === 0) return this.pool.close();
+    // Nobody wants the answers any more, and a thread that hangs would never give them.
+    this.generation++;
+    await this.pool.destroy();
   }
 
   private start(next_frame: number): void {
@@ -135,8 +141,8 @@ export class SupervisedShard {
     this.answered_packets += answer.packets;
     if (entry.task.policy !== undefined) this.policy = entry.task.policy;
     if (entry.task.flush || entry.task.finish) this.counters_said = answer.facts;
-    const { failures, lost } = entry;
-    entry.resolve({ ...answer, lost, failures: [...failures, ...answer.failures] });
+    const { failures, lost, gave_up } = entry;
+    entry.resolve({ ...answer, lost, gave_up, failures: [...failures, ...answer.failures] });
   }
 
   /** Of the task that was at hand, the oldest. */
@@ -157,11 +163,19 @@ export class SupervisedShard {
     }
     const lost = progress.packets - this.answered_packets;
     const dissector = progress.dissector === 0 ? '' : (this.names[progress.dissector - 1] ?? '');
-    this.costs.set(dissector, (this.costs.get(dissector) ?? 0) + 1);
+    const cost = (this.costs.get(dissector) ?? 0) + 1;
+    this.costs.set(dissector, cost);
     entry.lost += lost;
-    entry.failures.push({ dissector, frame, how, error: text, lost });
-    const next = Math.max(range.first_frame, frame + 1);
-    entry.task = { ...entry.task, range: { first_frame: next, count: range.first_frame + range.count - next } };
+    const failure: Failure = { dissector, frame, how, error: text, lost };
+    entry.failures.push(failure);
+    if (dissector !== '' && cost === FAILURES_UNTIL_LEFT_OUT) failure.left_out = true;
+    const end = range.first_frame + range.count;
+    let next = Math.max(range.first_frame, frame + 1);
+    if (next < end && entry.failures.length >= MOST_FAILURES_A_TASK) {
+      next = end;
+      entry.gave_up = failure.gave_up = true;
+    }
+    entry.task = { ...entry.task, range: { first_frame: next, count: end - next } };
     this.start(next);
     for (const waiting of this.waiting) this.submit(waiting);
   }
@@ -169,7 +183,7 @@ export class SupervisedShard {
   /** Does the thread get on? Looked at by number of looks, so that a process that was stopped for a while is not taken for one that hangs. */
   private look(): void {
     const { waiting, progress, generation } = this;
-    const at = `${generation} ${progress.frame} ${waiting[0]?.task.range.first_frame}`;
+    const at = `${generation} ${progress.frame} ${progress.flows_said} ${waiting[0]?.task.range.first_frame}`;
     this.looks = waiting.length > 0 && at === this.looked_at ? this.looks + 1 : 0;
     this.looked_at = at;
     const most = this.started ? LOOKS_WITHOUT_PROGRESS : LOOKS_WHILE_STARTING;

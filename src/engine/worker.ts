@@ -57,6 +57,10 @@ export interface BatchAnswer {
   packets: number;
   /** Packets whose results went with a thread that was replaced. */
   lost: number;
+  /** What was left of the batch was not looked at, since its packets had cost too many threads. */
+  gave_up: boolean;
+  /** Of `packets`, those whose payload was left out to keep up. */
+  headers_only: number;
   /** Names of the dissectors there are, in their order; with the first answer of a thread. */
   dissectors?: string[];
 }
@@ -80,6 +84,7 @@ export default function task({ range, flush, finish, shed, say_flows, policy }: 
   if (range.first_frame !== next_frame) throw new Error(`batch of frame ${range.first_frame} came when ${next_frame} was next`);
   next_frame += range.count;
   const packets_before = progress.packets;
+  const shed_before = shard.shedder.packets;
   if (policy !== undefined) shard.setPolicy(policy);
   shard.shedder.level = shed ?? Shed.nothing;
   shard.process(range);
@@ -91,6 +96,8 @@ export default function task({ range, flush, finish, shed, say_flows, policy }: 
     failures: shard.failures.splice(0),
     packets: progress.packets - packets_before,
     lost: 0,
+    gave_up: false,
+    headers_only: shard.shedder.packets - shed_before,
   };
   if (first_answer) answer.dissectors = used.map(({ name }) => name);
   first_answer = false;
