@@ -1,6 +1,7 @@
 /*
  * Sends the packets of a capture file (pcap, little-endian, Ethernet) out of an interface as fast as it goes, or at a rate, over and over
- * for a number of packets: the other end of a pair of virtual interfaces, in a namespace that the bench made itself. For the bench alone.
+ * for a number of packets or until SIGTERM: the other end of a pair of virtual interfaces, in a namespace that the bench made itself. For
+ * the bench alone.
  *
  * send INTERFACE FILE PACKETS [PACKETS_PER_SECOND]
  */
@@ -11,6 +12,7 @@
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +24,13 @@
 #include <unistd.h>
 
 enum { AT_ONCE = 64, FILE_HEADER = 24, PACKET_HEADER = 16 };
+
+static volatile sig_atomic_t stopped;
+
+static void stop(int signal_number) {
+  (void)signal_number;
+  stopped = 1;
+}
 
 static double now(void) {
   struct timespec t;
@@ -41,6 +50,9 @@ int main(int argc, char **argv) {
   }
   const long wanted = atol(argv[3]);
   const double rate = argc > 4 ? atof(argv[4]) : 0;
+  /* A rate is kept by the millisecond, not by bursts of more than that. */
+  const int at_once = rate <= 0 || rate > AT_ONCE * 1000 ? AT_ONCE : rate < 1000 ? 1 : (int)(rate / 1000);
+  signal(SIGTERM, stop);
   const int file = open(argv[2], O_RDONLY);
   struct stat stat;
   if (file < 0 || fstat(file, &stat) != 0) fail(argv[2]);
@@ -62,9 +74,9 @@ int main(int argc, char **argv) {
   off_t at = FILE_HEADER;
   long sent = 0;
   const double started = now();
-  while (sent < wanted) {
+  while (sent < wanted && !stopped) {
     int count = 0;
-    while (count < AT_ONCE && sent + count < wanted) {
+    while (count < at_once && sent + count < wanted) {
       uint32_t captured;
       if (at + PACKET_HEADER > stat.st_size) at = FILE_HEADER;
       memcpy(&captured, bytes + at + 8, 4);
@@ -82,7 +94,7 @@ int main(int argc, char **argv) {
       else if (errno != EAGAIN && errno != ENOBUFS && errno != EINTR) fail("sendmmsg");
     }
     sent += count;
-    while (rate > 0 && now() - started < sent / rate) usleep(50);
+    while (rate > 0 && !stopped && now() - started < sent / rate) usleep(50);
   }
   const double seconds = now() - started;
   printf("{\"sent\":%ld,\"seconds\":%.3f,\"packets_per_second\":%.0f}\n", sent, seconds, sent / seconds);

@@ -20,6 +20,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Comman
   evidence: () => import('./evidence.ts'),
   recording: () => import('./recording.ts'),
   config: () => import('./config.ts'),
+  bench: () => import('./bench.ts'),
 };
 
 async function main(args: string[]): Promise<void> {
