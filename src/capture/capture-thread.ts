@@ -21,6 +21,7 @@ import {
   type PcapErrorCode,
   STATISTICS,
 } from '../../native-bindings/pcap/index.ts';
+import { nameThread } from '../thread-name.ts';
 import { BatchWriter, INDEX_PACKETS, MAX_BATCH_PACKETS, PacketRing, type RingBuffers } from './batch.ts';
 import { isUnderstood, linkTypeName, UNDERSTOOD } from './link-types.ts';
 
@@ -447,4 +448,7 @@ const FIRST_SHARED_DLT = 104;
 /** Of those below, the ones that differ, by libpcap's number on Linux: raw IP. */
 const DLT_LINK_TYPES: Readonly<Record<number, number>> = { 12: 101 };
 
-if (parentPort !== null) new CaptureThread(parentPort, workerData as ThreadStart).run();
+if (parentPort !== null) {
+  nameThread('capture');
+  new CaptureThread(parentPort, workerData as ThreadStart).run();
+}

@@ -6,6 +6,7 @@ import type { BatchRange, RingBuffers } from '../capture/batch.ts';
 import { type AnyDissector, Match } from '../dissect/dissector.ts';
 import { Registry } from '../dissect/registry.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
+import { nameThread } from '../thread-name.ts';
 import { FactReader } from './fact-reader.ts';
 import type { Failure } from './failure.ts';
 import { Shard, type ShardOptions } from './shard.ts';
@@ -64,6 +65,8 @@ export interface BatchAnswer {
   /** Names of the dissectors there are, in their order; with the first answer of a thread. */
   dissectors?: string[];
 }
+
+nameThread('shard');
 
 // The packet path is many small functions, one file a protocol: V8's default budget does not inline them all (a fifth of the time).
 setFlagsFromString('--max-inlined-bytecode-size=800');

@@ -1,3 +1,4 @@
+import { nameThread } from '../thread-name.ts';
 import { StoreError, type StoreErrorCode } from './errors.ts';
 import type { PackedChanges } from './packed.ts';
 import { type Opened, type OpenOptions, Writer } from './writer.ts';
@@ -14,6 +15,8 @@ export type WriterAnswer =
   | { ok: false; error: { code: StoreErrorCode; message: string; what_to_do: string } };
 
 let writer: Writer | null = null;
+
+nameThread('store');
 
 /**
  * The task file of the writer's thread: a piscina pool with `minThreads: 1, maxThreads: 1` (its queue is the order), one writer a
