@@ -128,11 +128,15 @@ void set(napi_env env, napi_value object, const char* name, bool flag) {
   if (napi_get_boolean(env, flag, &value) == napi_ok) napi_set_named_property(env, object, name, value);
 }
 
-Handle* handle_argument(napi_env env, napi_value value) {
-  uint32_t id = 0;
-  Handle* handle = get_u32(env, value, &id) ? thread_of(env)->find(id) : nullptr;
+Handle* open_handle(napi_env env, uint32_t id) {
+  Handle* handle = thread_of(env)->find(id);
   if (handle == nullptr) fail(env, "CLOSED", "this capture handle is closed, or another thread's");
   return handle;
+}
+
+Handle* handle_argument(napi_env env, napi_value value) {
+  uint32_t id = 0;
+  return open_handle(env, get_u32(env, value, &id) ? id : 0);
 }
 
 int64_t now_ms() {
@@ -489,6 +493,18 @@ void take(u_char* user, const pcap_pkthdr* header, const u_char* data) {
 napi_value fill(napi_env env, napi_callback_info info) {
   napi_value argv[11];
   if (!arguments(env, info, argv)) return fail(env, "ARGUMENT", "fill takes eleven arguments");
+  // First of all: reading an element may run JavaScript, which could close a handle or take memory away. Nothing below does.
+  uint32_t count = 0;
+  uint32_t ids[kMaxHandles];
+  if (napi_get_array_length(env, argv[0], &count) != napi_ok || count > kMaxHandles) {
+    return fail(env, "ARGUMENT", "fill takes a list of handles");
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    napi_value id;
+    if (napi_get_element(env, argv[0], i, &id) != napi_ok) return fail(env, "ARGUMENT", "fill takes a list of handles");
+    // No handle has the number 0.
+    if (!get_u32(env, id, &ids[i])) ids[i] = 0;
+  }
   napi_typedarray_type type;
   size_t bytes_length = 0, index_length = 0, out_length = 0;
   void *bytes = nullptr, *index = nullptr, *out_data = nullptr;
@@ -504,22 +520,19 @@ napi_value fill(napi_env env, napi_callback_info info) {
   batch.index_packets = static_cast<uint32_t>(index_length / kWords);
   uint32_t timeout_ms = 0;
   int32_t waker = -1;
-  uint32_t count = 0;
   if (!get_u32(env, argv[3], &batch.slot) || !get_u32(env, argv[4], &batch.start) || !get_u32(env, argv[5], &batch.limit) ||
       !get_u32(env, argv[6], &batch.position) || !get_u32(env, argv[7], &batch.max_packets) ||
-      !get_u32(env, argv[8], &timeout_ms) || napi_get_value_int32(env, argv[9], &waker) != napi_ok ||
-      napi_get_array_length(env, argv[0], &count) != napi_ok) {
+      !get_u32(env, argv[8], &timeout_ms) || napi_get_value_int32(env, argv[9], &waker) != napi_ok) {
     return fail(env, "ARGUMENT", "fill takes numbers");
   }
   if (batch.start > batch.limit || batch.limit > bytes_length || batch.slot >= batch.index_packets ||
-      batch.max_packets > batch.index_packets || timeout_ms > 10000 || count > kMaxHandles || out_length < 3 + count) {
+      batch.max_packets > batch.index_packets || timeout_ms > 10000 || out_length < 3 + count) {
     return fail(env, "ARGUMENT", "fill: the batch does not lie in the memory given");
   }
   Handle* handles[kMaxHandles];
   pollfd polled[kMaxHandles + 1];
   for (uint32_t i = 0; i < count; i++) {
-    napi_value id;
-    if (napi_get_element(env, argv[0], i, &id) != napi_ok || (handles[i] = handle_argument(env, id)) == nullptr) return nullptr;
+    if ((handles[i] = open_handle(env, ids[i])) == nullptr) return nullptr;
     if (kRecordHeaderBytes + handles[i]->snap_length > batch.limit - batch.start || batch.max_packets == 0) {
       return fail(env, "ARGUMENT", "fill: the batch is smaller than one packet");
     }

@@ -2,9 +2,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
-import { MirrorPorts, numberedFrame, type Program, whyNoLiveCapture } from './testing.ts';
+import { MirrorPorts, numberedFrame, type Program, SANITIZED, whyNoLiveCapture } from './testing.ts';
 
 const skipped = whyNoLiveCapture() !== '';
+/** AddressSanitizer sees each byte that is lost, at a tenth of the speed: it needs no thousand times. */
+const TIMES = SANITIZED ? 100 : 1000;
+const SOON_MS = SANITIZED ? 8000 : 1000;
 
 /** Opens m0 with these options over the usual ones, and has memory for a batch. */
 const OPENING = `
@@ -152,10 +155,10 @@ describe.skipIf(skipped)('the addon', () => {
     const waited = await program.next<{ took_ms: number; ended: number }>();
     expect(waited.ended).toBe(0);
     expect(waited.took_ms).toBeGreaterThanOrEqual(145);
-    expect(waited.took_ms).toBeLessThan(1000);
+    expect(waited.took_ms).toBeLessThan(SOON_MS);
     const woken = await program.next<{ took_ms: number; ended: number[] }>();
     expect(woken.ended).toEqual([1, 0]);
-    expect(woken.took_ms).toBeLessThan(1000);
+    expect(woken.took_ms).toBeLessThan(SOON_MS);
   });
 
   test('says by a code what is wrong, and writes nowhere it should not', async () => {
@@ -263,7 +266,7 @@ describe.skipIf(skipped)('the addon', () => {
       const measure = () => { gc(); return { files: files(), kilobytes: process.memoryUsage().rss / 1024 }; };
       for (let i = 0; i < 50; i++) once();
       const before = measure();
-      for (let i = 0; i < 1000; i++) once();
+      for (let i = 0; i < ${TIMES}; i++) once();
       for (let i = 0; i < 50; i++) failing();
       const after = measure();
       // A thread that ends with open handles: its own are closed, the main thread's are not.
@@ -292,8 +295,84 @@ describe.skipIf(skipped)('the addon', () => {
     done = true;
     await sending;
     expect(result.after.files).toBe(result.before.files);
-    expect(result.after.kilobytes - result.before.kilobytes).toBeLessThan(8 * 1024);
+    // AddressSanitizer keeps what was freed for a while, and counts leaks itself, each byte.
+    const allowed_mb = SANITIZED ? 64 : 8;
+    expect(result.after.kilobytes - result.before.kilobytes).toBeLessThan(allowed_mb * 1024);
     expect([result.open_after_threads, result.open_at_last]).toEqual([1, 0]);
+  });
+
+  test('is closed and ended in the middle of packets', async () => {
+    const program = start(`
+      const { Worker } = await import('node:worker_threads');
+      const { readdirSync } = await import('node:fs');
+      const capture = 'import(' + JSON.stringify(root + 'native-bindings/pcap/index.js') + ').then(({ loadPcap }) => {' +
+        'const pcap = loadPcap(); const { id } = pcap.open("m0", ' + JSON.stringify(usual) + '); pcap.start(id, 1);' +
+        'const bytes = new Uint8Array(new SharedArrayBuffer(1 << 20)), index = new Uint32Array(new SharedArrayBuffer(64 * 32)), out = new Uint32Array(8);' +
+        'const { parentPort } = require("node:worker_threads");' +
+        'for (let said = false;;) { pcap.fill([id], bytes, index, 0, 0, 1 << 20, 0, 64, 1000, -1, out); if (out[0] > 0 && !said) { said = true; parentPort.postMessage(out[0]); } } })';
+      const ended = [];
+      const before = readdirSync('/proc/self/fd').length;
+      for (let i = 0; i < 5; i++) {
+        const worker = new Worker(capture, { eval: true });
+        await new Promise((resolve, reject) => worker.once('message', resolve).once('error', reject));
+        ended.push(await worker.terminate());
+      }
+      let packets = 0;
+      for (let i = 0; i < 50; i++) {
+        const id = open();
+        for (let k = 0; k < 3; k++) { pcap.fill([id], bytes, index, 0, 0, 1 << 20, 0, 64, 20, -1, out); packets += out[0]; }
+        pcap.close(id);
+      }
+      say({ ended, packets, left: readdirSync('/proc/self/fd').length - before });
+    `);
+    const file = ports.frames(
+      'closing.pcap',
+      Array.from({ length: 1000 }, (_, i) => numberedFrame(i)),
+    );
+    let done = false;
+    const sending = (async () => {
+      while (!done) await ports.send(file, { loops: 5, packets_per_second: 20_000 });
+    })();
+    const result = await program.next<{ ended: number[]; packets: number; left: number }>();
+    done = true;
+    await sending;
+    expect(result.ended).toEqual([1, 1, 1, 1, 1]);
+    expect(result.packets).toBeGreaterThan(0);
+    expect(result.left).toBe(0);
+  });
+
+  test('takes no number for memory that is not there', async () => {
+    const program = start(`
+      const id = open();
+      const fill = (changed) => codeOf(() => pcap.fill(...Object.assign([[id], bytes, index, 0, 0, 1 << 20, 0, 64, 1, -1, out], changed)));
+      const gone = new Uint8Array(new ArrayBuffer(1 << 20));
+      structuredClone(gone.buffer, { transfer: [gone.buffer] });
+      const numbers = [-1, 2 ** 32, 2 ** 32 + 1, 1e300, NaN, Infinity, -0.5];
+      const odd = [];
+      for (const place of [3, 4, 5, 6, 7, 8, 9]) for (const number of numbers) odd.push(fill({ [place]: number }));
+      say({
+        codes: [...new Set(odd)].sort(),
+        detached: fill({ 1: gone }),
+        text: fill({ 3: 'zero' }),
+        object: fill({ 0: { length: 1, 0: id } }),
+        none: fill({ 0: [undefined] }),
+        many: fill({ 0: new Array(65).fill(id) }),
+        bounds: ['offset', 'end'].map((at) => fill(at === 'offset' ? { 4: (1 << 20) - 10 } : { 1: bytes.subarray(0, 1000) })),
+        waker: codeOf(() => pcap.wake(-1)),
+        word: codeOf(() => pcap.start(id, 'one')),
+        after: fill({}),
+        closed_meanwhile: (() => {
+          const ids = [id, 0];
+          Object.defineProperty(ids, 1, { get: () => { pcap.close(id); return id; } });
+          return fill({ 0: ids });
+        })(),
+      });
+    `);
+    expect(await program.next()).toEqual({
+      codes: ['ARGUMENT', null],
+      ...{ detached: 'ARGUMENT', text: 'ARGUMENT', object: 'ARGUMENT', none: 'CLOSED', many: 'ARGUMENT' },
+      ...{ bounds: ['ARGUMENT', 'ARGUMENT'], waker: 'FAILED', word: 'ARGUMENT', after: null, closed_meanwhile: 'CLOSED' },
+    });
   });
 
   test('no frame left a mirror port in all of this', () => {

@@ -9,6 +9,10 @@ import { loadPcap } from './index.ts';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const NEEDED = 'OT_SENSOR_REQUIRE_LIVE';
+/** AddressSanitizer's library and the addon built with it, for the programs alone; it has to see them end of themselves. */
+const { OT_SENSOR_PCAP_PRELOAD: PRELOAD, OT_SENSOR_PCAP_TESTED: TESTED } = process.env;
+export const SANITIZED = PRELOAD !== undefined;
+const END_MS = 20_000;
 
 /** Why live capture cannot be tested here, '' where it can. With OT_SENSOR_REQUIRE_LIVE=1 that it cannot is an error. */
 export function whyNoLiveCapture(): string {
@@ -173,7 +177,8 @@ export class Program {
   private rest = '';
 
   constructor(namespace: string, file: string) {
-    const args = ['netns', 'exec', namespace, process.execPath, '--expose-gc', file];
+    const preload = PRELOAD === undefined ? [] : ['env', `LD_PRELOAD=${PRELOAD}`, `OT_SENSOR_PCAP_ADDON=${TESTED}`];
+    const args = ['netns', 'exec', namespace, ...preload, process.execPath, '--expose-gc', file];
     this.child = spawn('ip', args, { stdio: ['pipe', 'pipe', 'pipe'] });
     this.child.stderr.on('data', (bytes: Buffer) => {
       this.stderr += bytes;
@@ -212,7 +217,11 @@ export class Program {
 
   async kill(): Promise<void> {
     const closed = this.ended === null ? new Promise((resolve) => this.child.on('close', resolve)) : null;
-    this.child.kill('SIGKILL');
+    // It ends with its input; only then are leaks looked for.
+    const late = PRELOAD === undefined ? undefined : setTimeout(() => this.child.kill('SIGKILL'), END_MS);
+    if (late === undefined) this.child.kill('SIGKILL');
+    else this.child.stdin.end();
     await closed;
+    clearTimeout(late);
   }
 }
