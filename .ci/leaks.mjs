@@ -1,5 +1,5 @@
 // Reads the sanitizers' reports: leaks.mjs ADDON REPORT…. Node keeps much to its end, so a leak counts only where the memory was asked for
-// by the addon or by a library for it: the first frame that is the addon's or Node's is the addon's. A suppression file could not tell
+// by the addon or by libpcap for it (whose frames cannot be followed further): the first frame that is theirs or Node's is theirs. A
 // them apart, since below each call of the addon there is Node. Everything else that is reported counts.
 import fs from 'node:fs';
 
