@@ -565,6 +565,14 @@ export class Conversations {
     this.#next_connection_id = snapshot.next_connection_id;
     this.#next_activity_id = snapshot.next_activity_id;
     const connections = new Map<number, Connection>();
+    // Of words that most rows have in common each is kept once.
+    const words = new Map<string, string>();
+    const once = (word: string): string => {
+      const known = words.get(word);
+      if (known !== undefined) return known;
+      words.set(word, word);
+      return word;
+    };
     for (const row of snapshot.connections) {
       const end = (mac: string, ip: string): End => ({
         mac,
@@ -578,21 +586,36 @@ export class Conversations {
       });
       const opener = end(row.opener_mac, row.opener_ip);
       const responder = end(row.responder_mac, row.responder_ip);
+      const segment = once(row.segment);
+      const proto = once(row.proto);
+      // Field by field: to copy an object of the database's costs more than all else of a start.
       const connection: Connection = {
-        ...row,
-        pair: this.#pair(row.segment, row.proto, row.ethertype, opener, responder),
+        id: row.id,
+        pair: this.#pair(segment, proto, row.ethertype, opener, responder),
+        segment,
+        proto,
+        ethertype: row.ethertype,
         opener,
         responder,
+        server_port: row.server_port,
+        app_proto: once(row.app_proto),
+        recognised_by: once(row.recognised_by),
+        opener_certain: row.opener_certain,
         client: row.client === 'opener' ? 0 : row.client === 'responder' ? 1 : -1,
         total_flows: row.flows,
         stored: true,
         changed: false,
+        opener_device: row.opener_device,
+        responder_device: row.responder_device,
         activities: [],
         flows: 0,
         packets_from_opener: 0,
         packets_from_responder: 0,
         bytes_from_opener: 0,
         bytes_from_responder: 0,
+        first_ms: row.first_ms,
+        last_ms: row.last_ms,
+        first_frame: row.first_frame,
       };
       connections.set(row.id, connection);
       this.#keep(connection);
@@ -600,20 +623,26 @@ export class Conversations {
     for (const row of snapshot.activities) {
       const connection = connections.get(row.connection_id);
       if (!connection) continue;
-      const { connection_id, capture_id, ...rest } = row;
-      const target_first = row.target_first ?? 0;
-      const target_last = row.target_last ?? 0;
-      const total_count = row.count;
       connection.activities.push({
-        ...rest,
-        sole: null,
+        id: row.id,
         connection,
-        target_first,
-        target_last,
+        sole: null,
+        app_proto: once(row.app_proto),
+        operation: once(row.operation),
+        from_opener: row.from_opener,
+        role: once(row.role),
+        target: once(row.target),
+        target_first: row.target_first ?? 0,
+        target_last: row.target_last ?? 0,
+        unit: row.unit,
+        unit_name: once(row.unit_name),
         count: 0,
-        total_count,
+        total_count: row.count,
         stored: true,
         changed: false,
+        first_ms: row.first_ms,
+        last_ms: row.last_ms,
+        first_frame: row.first_frame,
       });
       this.#activity_count++;
     }

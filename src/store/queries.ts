@@ -184,8 +184,9 @@ export interface Snapshot {
   addresses: AddressRow[];
   attributes: AttributeRow[];
   parts: PartRow[];
-  connections: ConnectionRow[];
-  activities: ActivityRow[];
+  /** Read row by row as they are asked for, once: there may be a million, of which none is to be held twice. */
+  connections: Iterable<ConnectionRow>;
+  activities: Iterable<ActivityRow>;
 }
 
 const MAX_LIMIT = 10_000;
@@ -428,27 +429,21 @@ export class StoreReader {
     return totals;
   }
 
-  /** In one read transaction: the state after one change set. */
+  /** The state after the last change set, as long as nothing is written: for whoever is about to write. */
   snapshot(): Snapshot {
-    return this.#db.transaction(() => {
-      const next = (table: string) => this.#one<{ n: number }>(`SELECT coalesce(max(id), 0) + 1 AS n FROM ${table}`)!.n;
-      return {
-        next_device_id: next('devices'),
-        next_connection_id: next('connections'),
-        next_activity_id: next('activities'),
-        devices: this.#all<DeviceRow>('SELECT * FROM devices WHERE merged_into IS NULL ORDER BY id', [], DEVICE_FLAGS),
-        interfaces: this.#all<InterfaceRow>('SELECT * FROM interfaces ORDER BY device_id, first_ms', [], ['router']),
-        addresses: this.#all<AddressRow>('SELECT * FROM addresses ORDER BY device_id, first_ms', [], ['current']),
-        attributes: this.#all<AttributeRow>(
-          'SELECT * FROM attributes ORDER BY device_id, first_ms',
-          [],
-          ['current', 'preferred'],
-        ),
-        parts: this.#all<PartRow>('SELECT * FROM parts ORDER BY device_id, first_ms'),
-        connections: this.#all<ConnectionRow>('SELECT * FROM connections ORDER BY id', [], ['opener_certain']),
-        activities: this.#all<ActivityRow>('SELECT * FROM activities ORDER BY id', [], ['from_opener']),
-      };
-    })();
+    const next = (table: string) => this.#one<{ n: number }>(`SELECT coalesce(max(id), 0) + 1 AS n FROM ${table}`)!.n;
+    return {
+      next_device_id: next('devices'),
+      next_connection_id: next('connections'),
+      next_activity_id: next('activities'),
+      devices: this.#all<DeviceRow>('SELECT * FROM devices WHERE merged_into IS NULL ORDER BY id', [], DEVICE_FLAGS),
+      interfaces: this.#all<InterfaceRow>('SELECT * FROM interfaces ORDER BY device_id, first_ms', [], ['router']),
+      addresses: this.#all<AddressRow>('SELECT * FROM addresses ORDER BY device_id, first_ms', [], ['current']),
+      attributes: this.#all<AttributeRow>('SELECT * FROM attributes ORDER BY device_id, first_ms', [], ['current', 'preferred']),
+      parts: this.#all<PartRow>('SELECT * FROM parts ORDER BY device_id, first_ms'),
+      connections: this.#each<ConnectionRow>('SELECT * FROM connections ORDER BY id', 'opener_certain'),
+      activities: this.#each<ActivityRow>('SELECT * FROM activities ORDER BY id', 'from_opener'),
+    };
   }
 
   /** Clauses on either end of a conversation. */
@@ -499,6 +494,17 @@ export class StoreReader {
         for (const name of json) row[name] = JSON.parse(row[name] as string);
       }
       return rows as Row[];
+    } catch (error) {
+      throw StoreError.of(error, this.file);
+    }
+  }
+
+  *#each<Row>(sql: string, flag: string): Generator<Row> {
+    try {
+      for (const row of this.#statement(sql).iterate() as Iterable<Record<string, unknown>>) {
+        row[flag] = row[flag] !== 0;
+        yield row as Row;
+      }
     } catch (error) {
       throw StoreError.of(error, this.file);
     }

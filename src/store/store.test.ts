@@ -251,8 +251,8 @@ describe('a second replay of the same capture', () => {
       addresses: snapshot.addresses.map((a) => [a.device_id, a.ip, a.mac, a.via_mac, a.how]),
       attributes: snapshot.attributes,
       parts: snapshot.parts,
-      connections: snapshot.connections.map((c) => [c.id, c.opener_device, c.responder_device, c.app_proto]),
-      activities: snapshot.activities.map((a) => [a.id, a.connection_id, a.target_first, a.target_last]),
+      connections: [...snapshot.connections].map((c) => [c.id, c.opener_device, c.responder_device, c.app_proto]),
+      activities: [...snapshot.activities].map((a) => [a.id, a.connection_id, a.target_first, a.target_last]),
     });
     const before = rows();
     expect(before.devices.map((d) => d[1])).toEqual(['router', 'hmi', 'plc', 'unknown', 'unknown', 'router']);
