@@ -73,8 +73,10 @@ export class Service {
             ? log.info({ interface: interface_, state }, 'interface')
             : log.warn({ interface: interface_, state }, message),
       });
-      if (user !== '') becomeUser(user);
+      const no_longer_root = user !== '' && becomeUser(user);
       log.info({ interfaces: source.name, backend: source.backend }, 'capturing');
+      if (no_longer_root)
+        log.warn({ user }, 'no longer root: an interface that goes away can only be opened again by a new start');
       for (const limitation of source.limitations) log.warn({ backend: source.backend }, limitation);
       const [policy, { Collection }] = await Promise.all([policyOf(config.zones), import('./collection.ts'), store.open(data)]);
       const collection = new Collection(data, store, await zonesOf(policy));

@@ -225,6 +225,7 @@ describe.skipIf(skipped)('ot-sensor run', () => {
     await start(settings('user: nobody\n'));
     await ports.send(PLANT, { packets_per_second: 3000 });
     expect(identities(sensor!.child.pid!)).toEqual(new Set(['65534\t65534\t65534\t65534']));
+    expect(sensor!.log.find(({ user }) => user === 'nobody')).toMatchObject({ level: 'warn' });
     expect(await sensor!.stop()).toMatchObject({ received: 1006, inspected: 1006 });
     expect(fs.statSync(path.join(sensor!.data, fs.readdirSync(sensor!.data)[0])).uid).toBe(65534);
   });

@@ -143,10 +143,9 @@ export class AlertBook {
     const { row } = entry;
     this.counters.repeated += count;
     row.count += count;
-    if (frame > row.last_frame) {
-      row.last_frame = frame;
-      row.last_ms = time_ms;
-    }
+    if (frame > row.last_frame) row.last_frame = frame;
+    // Stamps may jump back; when it was seen last does not.
+    if (time_ms > row.last_ms) row.last_ms = time_ms;
     if (!entry.dirty) {
       entry.dirty = true;
       this.dirty.push(entry);

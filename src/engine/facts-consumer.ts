@@ -68,7 +68,7 @@ export class FactsConsumer implements RowConsumer {
         if (row.target_first < known.first) known.first = row.target_first;
         if (row.target_last > known.last) known.last = row.target_last;
         known.count++;
-        known.last_ms = p.time_ms;
+        known.last_ms = Math.max(known.last_ms, p.time_ms);
         notes.last_activity[direction] = at;
         return;
       }

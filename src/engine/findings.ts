@@ -41,7 +41,7 @@ export class Findings {
     if (open.count === 0) this.touched.push(open);
     open.count++;
     open.last_frame = p.frame;
-    open.last_ms = p.time_ms;
+    open.last_ms = Math.max(open.last_ms, p.time_ms);
     return true;
   }
 

@@ -91,6 +91,8 @@ export class Shard implements PduSink {
   private dirty: number[] = [];
   private second = -1;
   private period = -1;
+  /** The first second of a time before that of `period`, where packets have come to be there. */
+  private behind_since = Number.NaN;
   /** The capture is over, with this frame. */
   private finishing = false;
   private newest = 0;
@@ -451,6 +453,14 @@ export class Shard implements PduSink {
   private nextSecond(second: number, frame: number): void {
     this.second = second;
     const period = Math.floor(second / FLUSH_SECONDS);
+    // A clock that was set back is believed after a minute in which nothing told the old time: interfaces out of step must not bring
+    // all counts out at every packet.
+    if (period >= this.period) this.behind_since = Number.NaN;
+    else {
+      if (Number.isNaN(this.behind_since) || second < this.behind_since) this.behind_since = second;
+      if (second - this.behind_since < FLUSH_SECONDS) return;
+      this.behind_since = Number.NaN;
+    }
     if (period === this.period) return;
     this.period = period;
     this.sayDirty(frame - 0.5);
