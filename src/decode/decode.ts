@@ -27,8 +27,9 @@ export interface DecoderOptions extends FragmentsOptions {
 }
 
 /**
- * From link type to transport. Every shard decodes every packet in order, since only then it knows which are its own: state
- * (fragments, redundant copies) is so the same in all shards, and what a shard owns it counts afterwards with `count`.
+ * From link type to transport. Every shard decodes every packet in order, since only then it knows which are its own, except for
+ * what `plainHeader` tells: state (fragments, redundant copies) is so the same in all shards, and what a shard owns it counts
+ * afterwards with `count`.
  *
  * Needs memory for the options' number of datagrams (64 KiB each) and nothing per packet.
  */
@@ -63,7 +64,8 @@ export class Decoder {
   }
 
   /**
-   * Decodes `frame`, which the ring must hold, into `packet`, all of whose fields are set. Frames must come in order, each once.
+   * Decodes `frame`, which the ring must hold, into `packet`, all of whose fields are set. Frames must come in order, each once;
+   * those that `plainHeader` finds may be left out.
    * What `packet` points at stays valid until the next call. Never throws, never reads beyond the captured bytes.
    */
   decode(frame: number, packet: Packet): DecodedCode {
@@ -131,8 +133,7 @@ export class Decoder {
   }
 
   /**
-   * The common case first, all fields set once: Ethernet II, IPv4 without options or fragments, TCP, all there. False, and nothing
-   * set, for anything else.
+   * The common case first (`isPlain`), all fields set once. False, and nothing set, for anything else.
    */
   private plain(
     packet: Packet,
@@ -144,16 +145,12 @@ export class Decoder {
     interface_: number,
   ): boolean {
     const b = this.ring.bytes;
+    if (!isPlain(b, at, captured)) return false;
     const end = at + captured;
-    if (captured < PLAIN_HEADERS || b[at + 12] !== 0x08 || b[at + 13] !== 0 || b[at + 14] !== 0x45 || b[at + 23] !== 6)
-      return false;
-    // Fragments, and what may be PRP's trailer.
-    if (((b[at + 20] & 0x3f) | b[at + 21]) !== 0 || (b[end - 1] === 0xfb && b[end - 2] === 0x88)) return false;
     const ip = at + 14;
     const ip_end = ip + ((b[at + 16] << 8) | b[at + 17]);
     const tcp = ip + 20;
     const payload = tcp + ((b[tcp + 12] >> 4) << 2);
-    if (ip_end > end || payload < tcp + 20 || payload > ip_end) return false;
     packet.bytes = b;
     packet.frame = frame;
     packet.seconds = seconds;
@@ -200,6 +197,20 @@ export class Decoder {
     return true;
   }
 
+  /**
+   * Where the IPv4 header of `frame` begins, if it is of the common case; else -1. Such a packet touches no table that shards have in
+   * common: a shard to which it does not belong need not decode it.
+   */
+  plainHeader(frame: number): number {
+    const { ring } = this;
+    const { index } = ring;
+    const entry = ring.entry(frame);
+    const at = index[entry + OFFSET];
+    const captured = index[entry + CAPTURED];
+    if ((index[entry + INTERFACE] & 0xffff) !== 1 || index[entry + WIRE] > captured) return -1;
+    return isPlain(ring.bytes, at, captured) ? at + 14 : -1;
+  }
+
   /** Counts a packet as decoded: to be called by the shard that owns it, before the next `decode`. */
   count(packet: Packet, decoded: DecodedCode): void {
     if (this.verify_header) verifyHeader(packet);
@@ -238,4 +249,16 @@ export class Decoder {
         return malformed(packet, Layer.nesting);
     }
   }
+}
+
+/** Ethernet II, IPv4 without options or fragments, TCP, headers and payload all there, and no trailer that may be PRP's. */
+function isPlain(b: Uint8Array, at: number, captured: number): boolean {
+  const end = at + captured;
+  if (captured < PLAIN_HEADERS || b[at + 12] !== 0x08 || b[at + 13] !== 0 || b[at + 14] !== 0x45 || b[at + 23] !== 6)
+    return false;
+  if (((b[at + 20] & 0x3f) | b[at + 21]) !== 0 || (b[end - 1] === 0xfb && b[end - 2] === 0x88)) return false;
+  const ip_end = at + 14 + ((b[at + 16] << 8) | b[at + 17]);
+  const tcp = at + 34;
+  const payload = tcp + ((b[tcp + 12] >> 4) << 2);
+  return ip_end <= end && payload >= tcp + 20 && payload <= ip_end;
 }

@@ -20,6 +20,7 @@ import {
   RST,
   SPOKEN,
   shardOf,
+  shardOfIpv4,
 } from '../flow/flow-table.ts';
 import { Framer, type PduSink } from '../flow/framer.ts';
 import { TcpOrder } from '../flow/tcp-order.ts';
@@ -146,11 +147,19 @@ export class Shard implements PduSink {
 
   /** Works through a batch. What it found is in `facts` (or `records`) afterwards. */
   process(range: BatchRange): void {
-    const { decoder, packet_: p, progress } = this;
+    const { decoder, packet_: p, progress, ring } = this;
     const { shards, shard } = this.options;
     const end = range.first_frame + range.count;
     for (let frame = range.first_frame; frame < end; frame++) {
       progress.frame = frame;
+      if (shards > 1) {
+        const ip = decoder.plainHeader(frame);
+        if (ip >= 0 && shardOfIpv4(ring.bytes, ip, shards) !== shard) {
+          const seconds = ring.seconds(ring.entry(frame));
+          if (seconds !== this.second) this.nextSecond(seconds, frame);
+          continue;
+        }
+      }
       const decoded = decoder.decode(frame, p);
       // Every shard sees every packet, so all of them say their counts behind the same one.
       if (p.seconds !== this.second) this.nextSecond(p.seconds, frame);

@@ -375,6 +375,17 @@ export function shardOf(p: Packet, shards: number): number {
     a = s < 0 ? 0 : (bytes[s + 2] << 24) | (bytes[s + 3] << 16) | (bytes[s + 4] << 8) | bytes[s + 5];
     b = d < 0 ? 0 : (bytes[d + 2] << 24) | (bytes[d + 3] << 16) | (bytes[d + 4] << 8) | bytes[d + 5];
   }
+  return shardOfPair(a, b, shards);
+}
+
+/** `shardOf` of a packet whose outermost IPv4 header begins at `ip` and carries no tunnel and no fragment. */
+export function shardOfIpv4(bytes: Uint8Array, ip: number, shards: number): number {
+  const a = (bytes[ip + 12] << 24) | (bytes[ip + 13] << 16) | (bytes[ip + 14] << 8) | bytes[ip + 15];
+  const b = (bytes[ip + 16] << 24) | (bytes[ip + 17] << 16) | (bytes[ip + 18] << 8) | bytes[ip + 19];
+  return shardOfPair(a, b, shards);
+}
+
+function shardOfPair(a: number, b: number, shards: number): number {
   const h = (Math.imul(a, 0x9e3779b1) + Math.imul(b, 0x9e3779b1)) | 0;
   return ((h ^ (h >>> 15)) >>> 8) % shards;
 }
