@@ -14,7 +14,7 @@ describe('readConfig', () => {
       backend: 'auto',
       timeout_ms: 20,
       interfaces: [
-        { name: 'eth1', filter: '', include: [], exclude: [], snap_length: 262_144, buffer_bytes: 33_554_432, promiscuous: true },
+        { name: 'eth1', filter: '', include: [], exclude: [], snap_length: 262_144, buffer_bytes: 67_108_864, promiscuous: true },
       ],
     });
   });

@@ -43,7 +43,7 @@ export const SETTINGS = section({
         ),
         exclude: texts(MAX_FILTER_ENTRIES, entryFault, 'and not these'),
         snap_length: integer(262_144, 64, 262_144, 'bytes of a packet that are kept'),
-        buffer_bytes: integer(32 << 20, 1 << 20, 2 ** 31 - 1, "the kernel's ring: what comes while nobody reads"),
+        buffer_bytes: integer(64 << 20, 1 << 20, 2 ** 31 - 1, "the kernel's ring: what comes while nobody reads"),
         promiscuous: toggle(true, 'frames for other addresses too: what a mirror port is for'),
       }),
     ),

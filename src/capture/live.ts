@@ -24,7 +24,7 @@ export interface LiveInterface {
   filter?: string;
   /** Bytes of a packet that are kept; 262144, which is everything, where left out. */
   snap_length?: number;
-  /** The kernel's ring, bytes: what comes while nobody reads. 32 MiB where left out. */
+  /** The kernel's ring, bytes: what comes while nobody reads. 64 MiB where left out. */
   buffer_bytes?: number;
   /** Frames for other addresses too: what a mirror port is for. true where left out. */
   promiscuous?: boolean;
@@ -52,7 +52,7 @@ export class LiveCaptureError extends OperatingError {
 }
 
 export const MAX_INTERFACES = 16;
-const DEFAULT_BUFFER_BYTES = 32 << 20;
+const DEFAULT_BUFFER_BYTES = 64 << 20;
 const DEFAULT_TIMEOUT_MS = 20;
 const MAX_WARNINGS = 200;
 
