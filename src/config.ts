@@ -1,9 +1,9 @@
 import path from 'node:path';
 import { isMap, type Node } from 'yaml';
 import { combinationFault, entryFault, MAX_FILTER_ENTRIES } from './capture/filter.ts';
-import { didYouMean, type Fault } from './fault.ts';
 import { MAX_FILE_BYTES, MIN_FILE_BYTES, RECORDING_DEFAULTS, type RecordingOptions } from './recording/options.ts';
-import { type Entry, YamlReader } from './yaml-reader.ts';
+import { didYouMean, type Fault } from './yaml/fault.ts';
+import { type Entry, YamlReader } from './yaml/reader.ts';
 
 /**
  * Every setting of a running sensor, once: its default, its limits, its unit (last in its name) and what it means. The settings' file,

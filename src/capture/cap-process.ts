@@ -7,7 +7,7 @@
  * made. So all of them are kept.
  */
 import { createRequire } from 'node:module';
-import { becomeUser } from '../privileges.ts';
+import { becomeUser } from '../sensor/privileges.ts';
 import { type CapStart, type FromCap, RECORD, type ToCap } from './cap-messages.ts';
 
 interface Cap {

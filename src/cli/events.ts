@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { InventoryEventKind } from '../inventory/inventory.ts';
-import { OVERLOAD_EVENTS } from '../overload-events.ts';
 import { RECORDING_EVENTS } from '../recording/events.ts';
+import { OVERLOAD_EVENTS } from '../sensor/overload-events.ts';
 import { integer, namesOf } from './arguments.ts';
 import { dataOption, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
 import { type Format, format, printRows } from './table.ts';

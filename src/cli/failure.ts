@@ -1,8 +1,8 @@
 import { CaptureFileError } from '../capture/errors.ts';
 import { OperatingError } from '../errors.ts';
-import { faultText } from '../fault.ts';
 import { PolicyError } from '../policy/policy-error.ts';
 import { StoreError } from '../store/errors.ts';
+import { faultText } from '../yaml/fault.ts';
 
 export const EXIT_FINDINGS = 1;
 export const EXIT_FAILURE = 2;

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { RECORDING_DEFAULTS, type RecordingOptions } from '../recording/options.ts';
-import { replay } from '../sensor.ts';
+import { replay } from '../sensor/replay.ts';
 import { integer } from './arguments.ts';
 import { dataOption } from './data.ts';
 import { EXIT_INTERRUPTED } from './failure.ts';

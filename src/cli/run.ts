@@ -3,9 +3,9 @@ import path from 'node:path';
 import type { Command } from 'commander';
 import { type Config, readConfig } from '../config.ts';
 import { OperatingError } from '../errors.ts';
-import { faultText } from '../fault.ts';
-import { accountText } from '../live-account.ts';
-import { type PolicyLoader, Service } from '../service.ts';
+import { accountText } from '../sensor/account.ts';
+import { type PolicyLoader, Service } from '../sensor/service.ts';
+import { faultText } from '../yaml/fault.ts';
 import { fileReason } from './failure.ts';
 import { printable } from './table.ts';
 

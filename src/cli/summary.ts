@@ -1,7 +1,7 @@
 import { CATALOGUE } from '../detect/catalogue.ts';
 import { DEFAULT_LIMITS } from '../inventory/entities.ts';
 import { numberText } from '../number-text.ts';
-import type { ReplayResult } from '../sensor.ts';
+import type { ReplayResult } from '../sensor/replay.ts';
 import { StoreReader } from '../store/queries.ts';
 import { DEFAULT_DATA, endText } from './data.ts';
 import { Output } from './output.ts';

@@ -1,5 +1,5 @@
 import type { Registry } from '../dissect/registry.ts';
-import type { Fault, FaultCode } from '../fault.ts';
+import type { Fault, FaultCode } from '../yaml/fault.ts';
 import type { Conduit, PolicyModel, PortRange } from './conduits.ts';
 import { readPolicy } from './policy-file.ts';
 import { weekBits } from './schedule.ts';

@@ -3,7 +3,7 @@ import { type Span, spanLength, spanStart } from '../dissect/reader.ts';
 import type { Field, FieldKind, RecordType } from '../dissect/record.ts';
 import type { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
-import { didYouMean } from '../fault.ts';
+import { didYouMean } from '../yaml/fault.ts';
 import {
   type Comparator,
   type Expression,

@@ -27,7 +27,7 @@ import { Operation as OPERATIONS } from '../dissect/operation.ts';
 import type { Fields, RecordType } from '../dissect/record.ts';
 import { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
-import { faultText } from '../fault.ts';
+import { faultText } from '../yaml/fault.ts';
 import type { PolicyModel } from './conduits.ts';
 import { compilePolicy, type Policy } from './match.ts';
 import { readPolicy } from './policy-file.ts';

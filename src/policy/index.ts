@@ -1,6 +1,6 @@
 /** Zones and conduits: a zone file becomes a checked model, the model becomes tables, and each conversation and PDU is judged by them. */
 
-export { type Fault, faultText } from '../fault.ts';
+export { type Fault, faultText } from '../yaml/fault.ts';
 export { checkPolicy, checkPolicyFile } from './check.ts';
 export type { Action, Conduit, PolicyModel } from './conduits.ts';
 export { type Explanation, Reason, type ReasonName } from './explain.ts';

@@ -1,7 +1,7 @@
 import { OPERATION_NAMES, Operation, Role, type RoleCode } from '../dissect/operation.ts';
 import type { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
-import type { Fault } from '../fault.ts';
+import type { Fault } from '../yaml/fault.ts';
 import { type CompiledCondition, compileCondition, FieldCatalogue, type Subject } from './compile.ts';
 import {
   type Conduit,

@@ -1,4 +1,4 @@
-import { type Fault, faultText } from '../fault.ts';
+import { type Fault, faultText } from '../yaml/fault.ts';
 
 /** Thrown where a policy is to be compiled that has faults; `message` lists them all. */
 export class PolicyError extends Error {

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it, vi } from 'vitest';
-import { faultText } from '../fault.ts';
+import { faultText } from '../yaml/fault.ts';
 import { checkPolicyFile } from './check.ts';
 import { modelOf, registry, ZONES } from './fake-plant.ts';
 import { MAX_FILE_LENGTH, readPolicy } from './policy-file.ts';

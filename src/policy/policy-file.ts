@@ -1,8 +1,8 @@
 import { isMap, isScalar, type Node } from 'yaml';
 import { OPERATION_NAMES, Operation, type OperationName } from '../dissect/operation.ts';
 import type { Registry } from '../dissect/registry.ts';
-import { didYouMean, type Fault } from '../fault.ts';
-import { type Entry, scalarText, YamlReader } from '../yaml-reader.ts';
+import { didYouMean, type Fault } from '../yaml/fault.ts';
+import { type Entry, scalarText, YamlReader } from '../yaml/reader.ts';
 import { checkCondition, FieldCatalogue } from './compile.ts';
 import {
   type Action,

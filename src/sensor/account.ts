@@ -1,5 +1,5 @@
-import type { InterfaceReport } from './capture/live.ts';
-import { numberText } from './number-text.ts';
+import type { InterfaceReport } from '../capture/live.ts';
+import { numberText } from '../number-text.ts';
 
 /**
  * Where every packet went: received = inspected + dropped by the kernel + dropped by us + still on its way. When the capture has ended

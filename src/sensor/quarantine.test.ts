@@ -2,8 +2,8 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { BatchWriter, PacketRing } from './capture/batch.ts';
-import { readPackets } from './engine/testing.ts';
+import { BatchWriter, PacketRing } from '../capture/batch.ts';
+import { readPackets } from '../engine/testing.ts';
 import { Quarantine } from './quarantine.ts';
 
 let data: string;

@@ -1,16 +1,16 @@
-import { filterOf } from './capture/filter.ts';
-import { type LiveCapture, openLive } from './capture/open-live.ts';
+import { filterOf } from '../capture/filter.ts';
+import { type LiveCapture, openLive } from '../capture/open-live.ts';
+import { type Config, recordingOf } from '../config.ts';
+import { type BatchSink, Pipeline, type PipelineTotals } from '../engine/pipeline.ts';
+import type { PoolOptions } from '../engine/pool.ts';
+import { SHED_MEANINGS, ShedControl } from '../engine/shedding.ts';
+import type { log as theLog } from '../log.ts';
+import type { PolicyModel } from '../policy/conduits.ts';
+import { newTags } from '../recording/tag.ts';
+import { StoreWriter } from '../store/store-writer.ts';
+import { type Account, accountOf, accountText } from './account.ts';
 import type { Collection } from './collection.ts';
-import { type Config, recordingOf } from './config.ts';
-import { type BatchSink, Pipeline, type PipelineTotals } from './engine/pipeline.ts';
-import type { PoolOptions } from './engine/pool.ts';
-import { SHED_MEANINGS, ShedControl } from './engine/shedding.ts';
-import { type Account, accountOf, accountText } from './live-account.ts';
-import type { log as theLog } from './log.ts';
-import type { PolicyModel } from './policy/conduits.ts';
 import { becomeUser } from './privileges.ts';
-import { newTags } from './recording/tag.ts';
-import { StoreWriter } from './store/store-writer.ts';
 
 /** How long what was found may wait before it is stored, and how often the capture's own counts are kept, and logged. */
 const FLUSH_MS = 1000;
@@ -62,7 +62,7 @@ export class Service {
     const store = new StoreWriter();
     let source: LiveCapture | undefined;
     try {
-      const { log } = await import('./log.ts');
+      const { log } = await import('../log.ts');
       source = await openLive({
         backend: capture.backend,
         user,
@@ -81,7 +81,7 @@ export class Service {
       const [policy, { Collection }] = await Promise.all([policyOf(config.zones), import('./collection.ts'), store.open(data)]);
       const collection = new Collection(data, store, await zonesOf(policy));
       if (recording !== null && tags !== undefined) {
-        const { Recorder } = await import('./recording/recorder.ts');
+        const { Recorder } = await import('../recording/recorder.ts');
         const interface_names = capture.interfaces.map(({ name }) => name);
         const { capture_id } = collection;
         collection.recorder = new Recorder(pipeline.ring, tags, { ...recording, capture_id, interface_names });
@@ -136,7 +136,7 @@ export class Service {
 
   private async run(store: StoreWriter, policy: PolicyModel | null): Promise<ServiceResult> {
     const { collection, pipeline } = this;
-    const { log } = await import('./log.ts');
+    const { log } = await import('../log.ts');
     const timers = [
       setInterval(() => this.flush().catch(() => {}), FLUSH_MS),
       setInterval(() => this.keep(null, false).catch(() => {}), KEEP_MS),

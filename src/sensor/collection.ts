@@ -1,16 +1,16 @@
-import type { PacketSource } from './capture/source.ts';
-import { Collector } from './engine/collector.ts';
-import type { BatchSink, PipelineTotals } from './engine/pipeline.ts';
-import { Inventory, type InventoryOptions } from './inventory/inventory.ts';
-import { FailureLog } from './log.ts';
-import { numberText } from './number-text.ts';
+import type { PacketSource } from '../capture/source.ts';
+import { Collector } from '../engine/collector.ts';
+import type { BatchSink, PipelineTotals } from '../engine/pipeline.ts';
+import { Inventory, type InventoryOptions } from '../inventory/inventory.ts';
+import { FailureLog } from '../log.ts';
+import { numberText } from '../number-text.ts';
+import type { Recorder } from '../recording/recorder.ts';
+import { type EventRow, emptyChangeSet } from '../store/change-set.ts';
+import { StoreReader } from '../store/queries.ts';
+import type { StoreWriter } from '../store/store-writer.ts';
+import { packagedVendors } from '../store/vendor-registry.ts';
 import { OVERLOAD_EVENTS } from './overload-events.ts';
 import { Quarantine } from './quarantine.ts';
-import type { Recorder } from './recording/recorder.ts';
-import { type EventRow, emptyChangeSet } from './store/change-set.ts';
-import { StoreReader } from './store/queries.ts';
-import type { StoreWriter } from './store/store-writer.ts';
-import { packagedVendors } from './store/vendor-registry.ts';
 
 /** Events that may wait to be kept. */
 const MAX_EVENTS = 1000;

@@ -1,5 +1,5 @@
 import fs from 'node:fs';
-import { OperatingError } from './errors.ts';
+import { OperatingError } from '../errors.ts';
 
 /**
  * Started as root, the process becomes `user` in all its threads, with that user's groups, for good: what was opened before stays open,

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { SequenceSource } from './capture/replay.ts';
-import type { PacketSource, SourceWarning } from './capture/source.ts';
-import { type BatchSink, Pipeline, type PipelineTotals } from './engine/pipeline.ts';
-import type { PolicyModel } from './policy/conduits.ts';
-import type { RecordingOptions } from './recording/options.ts';
-import type { Recorder } from './recording/recorder.ts';
-import { newTags } from './recording/tag.ts';
-import { StoreWriter } from './store/store-writer.ts';
+import { SequenceSource } from '../capture/replay.ts';
+import type { PacketSource, SourceWarning } from '../capture/source.ts';
+import { type BatchSink, Pipeline, type PipelineTotals } from '../engine/pipeline.ts';
+import type { PolicyModel } from '../policy/conduits.ts';
+import type { RecordingOptions } from '../recording/options.ts';
+import type { Recorder } from '../recording/recorder.ts';
+import { newTags } from '../recording/tag.ts';
+import { StoreWriter } from '../store/store-writer.ts';
 
 export interface ReplayOptions {
   /** Directory of the database; made where it is not there. */
@@ -44,7 +44,7 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
     const [policy, { Collection }, { log }] = await Promise.all([
       options.policy(),
       import('./collection.ts'),
-      import('./log.ts'),
+      import('../log.ts'),
     ]);
     const source = await SequenceSource.open(files);
     await store.open(data);
@@ -81,7 +81,7 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
 }
 
 async function openRecorder(...args: ConstructorParameters<typeof Recorder>): Promise<Recorder> {
-  return new (await import('./recording/recorder.ts')).Recorder(...args);
+  return new (await import('../recording/recorder.ts')).Recorder(...args);
 }
 
 /** Waits shorter than a timer's precision are not worth one, ms. */

@@ -1,8 +1,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
-import { CAPTURED, INTERFACE, OFFSET, type PacketRing, WIRE } from './capture/batch.ts';
-import { PcapWriter } from './capture/pcap-writer.ts';
-import type { Failure } from './engine/failure.ts';
+import { CAPTURED, INTERFACE, OFFSET, type PacketRing, WIRE } from '../capture/batch.ts';
+import { PcapWriter } from '../capture/pcap-writer.ts';
+import type { Failure } from '../engine/failure.ts';
 
 /** Bounds of the folder: files, bytes, and the packets of a file. */
 const MOST_FILES = 200;

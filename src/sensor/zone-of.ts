@@ -1,8 +1,8 @@
 import ipaddr from 'ipaddr.js';
-import { dissectors } from '../dissectors/index.ts';
-import { Registry } from './dissect/registry.ts';
-import type { InventoryOptions } from './inventory/inventory.ts';
-import { compilePolicy, type Policy, type PolicyModel } from './policy/index.ts';
+import { dissectors } from '../../dissectors/index.ts';
+import { Registry } from '../dissect/registry.ts';
+import type { InventoryOptions } from '../inventory/inventory.ts';
+import { compilePolicy, type Policy, type PolicyModel } from '../policy/index.ts';
 
 /** The zone policy as the inventory asks it: the zone's name for a device's addresses in text. */
 export function zonesOf(model: PolicyModel): NonNullable<InventoryOptions['zoneOf']> {
