@@ -1,7 +1,18 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
-import type { ActivityRow, AddressRow, AttributeRow, ConnectionRow, DeviceRow, InterfaceRow, PartRow } from './change-set.ts';
+import type {
+  ActivityRow,
+  AddressRow,
+  AlertRow,
+  AttributeRow,
+  CaptureRow,
+  ConnectionRow,
+  DeviceRow,
+  EventRow,
+  InterfaceRow,
+  PartRow,
+} from './change-set.ts';
 import { StoreError } from './errors.ts';
 import { checkVersion } from './migrations.ts';
 import { DATABASE_FILE } from './writer.ts';
@@ -91,39 +102,12 @@ export type StoredActivity = ActivityRow & {
   server_port: number;
 };
 
-export interface StoredAlert {
+export type StoredAlert = AlertRow & {
   id: number;
-  key: string;
-  kind: string;
-  severity: string;
-  title: string;
-  description: string;
-  source_mac: string;
-  source_ip: string;
-  source_port: number;
-  source_device: number | null;
-  source_zone: string;
-  destination_mac: string;
-  destination_ip: string;
-  destination_port: number;
-  destination_device: number | null;
-  destination_zone: string;
-  segment: string;
-  proto: string;
-  app_proto: string;
-  operation: string;
-  technique: string;
-  details: Record<string, unknown>;
-  count: number;
-  first_ms: number;
-  last_ms: number;
-  first_frame: number;
-  last_frame: number;
-  capture_id: number;
   status: string;
   /** Number of packets kept. */
   evidence: number;
-}
+};
 
 export interface StoredEvidence {
   alert_id: number;
@@ -138,28 +122,8 @@ export interface StoredEvidence {
   bytes: Buffer;
 }
 
-export interface StoredEvent {
-  id: number;
-  capture_id: number;
-  frame: number;
-  time_ms: number;
-  kind: string;
-  device_id: number | null;
-  title: string;
-  details: Record<string, unknown>;
-}
-
-export interface StoredCapture {
-  id: number;
-  source: string;
-  packets: number;
-  bytes: number;
-  first_ms: number | null;
-  last_ms: number | null;
-  finished: boolean;
-  counters: Record<string, number>;
-  warnings: string[];
-}
+export type StoredEvent = EventRow & { id: number };
+export type StoredCapture = CaptureRow;
 
 export interface ProtocolTotal {
   app_proto: string;
