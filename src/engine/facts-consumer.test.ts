@@ -213,3 +213,25 @@ describe('bindings of addresses', () => {
     expect(of(bench, 'flow_opened')[0]).toMatchObject({ proto: 'arp', ethertype: 0x0806 });
   });
 });
+
+describe('a mirror port that shows both sides of a router', () => {
+  test('gives every packet twice, and is no fact a packet', async () => {
+    const bench = new ShardBench();
+    const one = host(1, 1);
+    const other = { ...one, mac: host(9, 9).mac };
+    for (let i = 0; i < 500; i++) await bench.packet(datagram(i % 2 === 0 ? one : other, host(1, 2), pumpPdu(Job.read)));
+    await bench.end();
+    const said = bench.facts.filter(({ binding }) => binding?.how === 'traffic');
+    expect(said.length).toBeLessThanOrEqual(6);
+    expect(new Set(said.map(({ binding }) => Buffer.from(binding!.endpoint!.mac!).toString('hex')))).toEqual(
+      new Set([one.mac, other.mac]),
+    );
+    // In the next stretch of time both are said again, so that neither is taken for one that fell silent.
+    bench.time_ms += 120_000;
+    for (let i = 0; i < 20; i++) await bench.packet(datagram(i % 2 === 0 ? one : other, host(1, 2), pumpPdu(Job.read)));
+    await bench.end();
+    const again = bench.facts.filter(({ binding }) => binding?.how === 'traffic').slice(said.length);
+    expect(again.length).toBeGreaterThanOrEqual(2);
+    expect(again.length).toBeLessThanOrEqual(4);
+  });
+});

@@ -308,7 +308,10 @@ export class Shard implements PduSink {
     const low = s < 0 ? 0 : ((b[s + 2] << 24) | (b[s + 3] << 16) | (b[s + 4] << 8) | b[s + 5]) >>> 0;
     const spoken = SPOKEN[direction];
     if ((table.flags[slot] & spoken) !== 0 && table.mac_low[at] === low && table.mac_high[at] === high) return;
+    const isKnown = (table.flags[slot] & spoken) !== 0 && table.former_mac_low[at] === low && table.former_mac_high[at] === high;
     table.flags[slot] |= spoken;
+    table.former_mac_high[at] = table.mac_high[at];
+    table.former_mac_low[at] = table.mac_low[at];
     table.mac_high[at] = high;
     table.mac_low[at] = low;
     table.vlan[at] = p.vlan;
@@ -317,11 +320,29 @@ export class Shard implements PduSink {
     if (this.factsConsumer === null || (p.ethertype === ARP && p.ip_version === 0)) return;
     // Inside a tunnel that has no Ethernet of its own the MAC addresses are those of the tunnel's ends.
     if (p.link_tunnels !== p.tunnels) return;
+    if (isKnown && this.wasSaid(at)) return;
     this.facts.add({
       frame: p.frame,
       time_ms: p.time_ms,
       binding: { endpoint: flowEndpoint(table, slot, direction), vlan: vlanList(p), how: 'traffic' },
     });
+  }
+
+  /**
+   * A mirror port that shows both sides of a router gives every packet twice, with two MAC addresses in turn. Once both are facts, they are
+   * again in the next stretch of time, each twice at most; a fact a packet would be the most expensive thing there is.
+   */
+  private wasSaid(at: number): boolean {
+    const { alternations } = this.table;
+    const stretch = (this.period & 0x3fffffff) * 4;
+    const said = alternations[at] - stretch;
+    if (said >= 0 && said < 3) {
+      alternations[at]++;
+      return false;
+    }
+    if (said === 3) return true;
+    alternations[at] = stretch + 1;
+    return false;
   }
 
   /** ARP: the sender says which address is its own. */

@@ -76,6 +76,10 @@ export class FlowTable {
   readonly mac_low: Uint32Array;
   /** The innermost VLAN the end was seen in, 0 none: each end has its own where a router lies between. */
   readonly vlan: Uint16Array;
+  /** The MAC address it had before, and how often it went to and fro in a stretch of time (see `Shard.senderMac`). */
+  readonly former_mac_high: Uint16Array;
+  readonly former_mac_low: Uint32Array;
+  readonly alternations: Uint32Array;
   /** The VLAN stack of the first packet, packed: see `vlansOf`. */
   private readonly stack: Float64Array;
   /** Sequence number of the opener's SYN, where `FROM_START` is set. */
@@ -122,6 +126,9 @@ export class FlowTable {
     this.mac_high = new Uint16Array(capacity * 2);
     this.mac_low = new Uint32Array(capacity * 2);
     this.vlan = new Uint16Array(capacity * 2);
+    this.former_mac_high = new Uint16Array(capacity * 2);
+    this.former_mac_low = new Uint32Array(capacity * 2);
+    this.alternations = new Uint32Array(capacity * 2);
     this.stack = new Float64Array(capacity);
     this.initial_sequence = new Uint32Array(capacity);
   }
@@ -293,6 +300,9 @@ export class FlowTable {
     this.bytes[two] = this.bytes[two + 1] = 0;
     this.mac_high[two] = this.mac_high[two + 1] = 0;
     this.mac_low[two] = this.mac_low[two + 1] = 0;
+    this.former_mac_high[two] = this.former_mac_high[two + 1] = 0;
+    this.former_mac_low[two] = this.former_mac_low[two + 1] = 0;
+    this.alternations[two] = this.alternations[two + 1] = 0;
     this.vlan[two] = this.vlan[two + 1] = p.vlan;
     let stack = 1;
     for (let i = Math.max(0, p.vlan_count - STACK_VLANS); i < p.vlan_count; i++) stack = stack * VLAN_IDS + p.vlans[i];
