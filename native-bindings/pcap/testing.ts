@@ -24,8 +24,8 @@ export function whyNoLiveCapture(): string {
 
 function reason(): string {
   if (process.getuid?.() !== 0) return 'network namespaces need root';
-  for (const tool of ['ip', 'tcpreplay']) {
-    if (spawnSync(tool, ['-V']).error !== undefined) return `${tool} is not installed (Debian: iproute2, tcpreplay)`;
+  for (const tool of ['ip', 'tcpreplay', 'tcpdump']) {
+    if (spawnSync(tool, ['-V']).error !== undefined) return `${tool} is not installed (Debian: iproute2, tcpreplay, tcpdump)`;
   }
   try {
     loadPcap();

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { MirrorPorts, numberedFrame, whyNoLiveCapture } from '../../native-bindings/pcap/testing.ts';
+import { readPackets } from '../engine/testing.ts';
 import { StoreReader } from '../store/queries.ts';
 import { ot, PLANT, PROGRAM, ZONES } from './testing.ts';
 
@@ -126,6 +127,29 @@ describe.skipIf(skipped)('ot-sensor run', () => {
     expect(ports.counters('m0').sent).toBe(0);
     expect(ports.counters('s0').received).toBe(0);
     expect(JSON.parse(ports.ip('-j', 'addr', 'show', 'm0'))[0].addr_info).toEqual([]);
+  });
+
+  test('sends nothing: the far end of the port hears no frame in a whole run, and would hear one', async () => {
+    const heard = path.join(ports.directory, 'far-end.pcap');
+    const args = ['netns', 'exec', ports.namespace, 'tcpdump', '-i', 's0', '-Q', 'in', '-U', '-w', heard];
+    const far = spawn('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
+    const listening = new Promise((resolve) => far.stderr.once('data', resolve));
+    const ended = new Promise((resolve) => far.once('close', resolve));
+    await listening;
+    await start(settings());
+    await ports.send(PLANT, { packets_per_second: 3000 });
+    sensor!.signal('SIGHUP');
+    await sensor!.said('were read again');
+    await sensor!.stop();
+    // What the listener is worth: one frame out of the mirror port.
+    const frame = ports.frames('one.pcap', [numberedFrame(1)]);
+    ports.execute('tcpreplay', '-q', '-i', 'm0', frame);
+    await until(() => ports.counters('s0').received === 1);
+    await sleep(300);
+    far.kill('SIGINT');
+    await ended;
+    expect(await readPackets(heard)).toHaveLength(1);
+    expect(ports.counters('m0').sent).toBe(1);
   });
 
   test('stores what it finds while it runs, though the port falls silent', async () => {
