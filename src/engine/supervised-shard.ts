@@ -145,22 +145,21 @@ export class SupervisedShard {
     entry.resolve({ ...answer, lost, gave_up, failures: [...failures, ...answer.failures] });
   }
 
-  /** Of the task that was at hand, the oldest. */
+  /** The thread is gone. Answers that it gave in its last moment may be gone with it: those tasks are done, and what they found is lost. */
   private failed(error: unknown, how: 'died' | 'hung'): void {
-    const [entry] = this.waiting;
-    if (entry === undefined) return;
-    const { progress } = this;
-    const { range } = entry.task;
+    const { progress, waiting } = this;
+    if (waiting.length === 0) return;
     this.generation++;
     // Its other tasks are rejected by this, which nobody hears any more.
     void this.pool.destroy();
     const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    const frame = progress.frame;
-    if (frame < range.first_frame && ++this.futile_starts >= MOST_FUTILE_STARTS) {
-      for (const { reject } of this.waiting.splice(0))
+    const { frame } = progress;
+    if (frame < waiting[0].task.range.first_frame && ++this.futile_starts >= MOST_FUTILE_STARTS) {
+      for (const { reject } of waiting.splice(0))
         reject(new Error(`the thread of shard ${this.options.shard} does not run: ${text}`));
       return;
     }
+    const entry = waiting.find(({ task }) => endOf(task) > frame) ?? waiting[waiting.length - 1];
     const lost = progress.packets - this.answered_packets;
     const dissector = progress.dissector === 0 ? '' : (this.names[progress.dissector - 1] ?? '');
     const cost = (this.costs.get(dissector) ?? 0) + 1;
@@ -169,15 +168,17 @@ export class SupervisedShard {
     const failure: Failure = { dissector, frame, how, error: text, lost };
     entry.failures.push(failure);
     if (dissector !== '' && cost === FAILURES_UNTIL_LEFT_OUT) failure.left_out = true;
-    const end = range.first_frame + range.count;
-    let next = Math.max(range.first_frame, frame + 1);
+    const end = endOf(entry.task);
+    let next = Math.max(entry.task.range.first_frame, frame + 1);
     if (next < end && entry.failures.length >= MOST_FAILURES_A_TASK) {
       next = end;
       entry.gave_up = failure.gave_up = true;
     }
-    entry.task = { ...entry.task, range: { first_frame: next, count: end - next } };
+    for (const done of waiting.slice(0, waiting.indexOf(entry)))
+      done.task = { ...done.task, range: { first_frame: next, count: 0 } };
+    entry.task = { ...entry.task, range: { first_frame: next, count: Math.max(0, end - next) } };
     this.start(next);
-    for (const waiting of this.waiting) this.submit(waiting);
+    for (const one of waiting) this.submit(one);
   }
 
   /** Does the thread get on? Looked at by number of looks, so that a process that was stopped for a while is not taken for one that hangs. */
@@ -192,3 +193,6 @@ export class SupervisedShard {
     this.failed(new Error(`no progress for ${(most * LOOK_MS) / 1000} s`), 'hung');
   }
 }
+
+/** The first packet behind a task's. */
+const endOf = ({ range }: BatchTask): number => range.first_frame + range.count;

@@ -49,6 +49,8 @@ export class Service {
   private flows_said = true;
   private stopping = false;
   private readonly shedding = new ShedControl();
+  /** Packets lost until it was looked last. */
+  private dropped = 0;
 
   /**
    * Capture begins as soon as the interfaces are open, before all else is loaded: what comes meanwhile waits in the kernel's rings.
@@ -187,16 +189,20 @@ export class Service {
     } else log.info(fields, level === 0 ? 'the sensor keeps up again' : 'the sensor leaves less work undone');
   }
 
-  /** How full the fullest of the kernel's rings is, 0 to 1, by what has been received and not yet read. */
+  /** How full the fullest of the kernel's rings is, 0 to 1, by what has been received and not yet read; one that runs over is full. */
   private fill(): number {
     let fullest = 0;
+    let dropped_in_all = 0;
     for (const { name, received, handed_over, handed_over_bytes, dropped_by_kernel, dropped_by_us } of this.source.statistics()) {
       const settings = this.config.capture.interfaces.find((one) => one.name === name);
       if (settings === undefined || handed_over === 0) continue;
       const dropped = dropped_by_kernel + Object.values(dropped_by_us).reduce((sum, count) => sum + count, 0);
+      dropped_in_all += dropped;
       const waiting = received - handed_over - dropped;
       fullest = Math.max(fullest, (waiting * (handed_over_bytes / handed_over + RING_OVERHEAD)) / settings.buffer_bytes);
     }
+    if (dropped_in_all > this.dropped) fullest = 1;
+    this.dropped = dropped_in_all;
     return Math.min(fullest, 1);
   }
 
