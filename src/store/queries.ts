@@ -197,6 +197,24 @@ class Where {
   }
 }
 
+interface Prepared {
+  statement: Database.Statement;
+  rowOf: (values: unknown[]) => object;
+}
+
+/**
+ * Makes objects of a statement's values. Generated from the names of its columns, which are ours, since a literal costs a fifth of what it
+ * costs to set a column after the other: a start reads hundreds of thousands of rows.
+ */
+function rowMaker(names: readonly string[], flags: readonly string[], json: readonly string[]): Prepared['rowOf'] {
+  const members = names.map((name, i) => {
+    if (!/^\w+$/.test(name)) throw new Error(`a column is called ${name}; give it a name with AS`);
+    if (flags.includes(name)) return `${name}: v[${i}] !== 0`;
+    return json.includes(name) ? `${name}: JSON.parse(v[${i}])` : `${name}: v[${i}]`;
+  });
+  return new Function('v', `'use strict'; return { ${members.join(', ')} };`) as Prepared['rowOf'];
+}
+
 /**
  * Reads the database over a connection that cannot write; beside a running writer it sees whole change sets. All lists are in the order
  * of their ids. Throws `StoreError`: `store_missing` where there is none, `store_too_new`, `store_not_a_database`.
@@ -204,7 +222,7 @@ class Where {
 export class StoreReader {
   readonly file: string;
   readonly #db: Database.Database;
-  readonly #prepared = new Map<string, Database.Statement>();
+  readonly #prepared = new Map<string, Prepared>();
 
   constructor(directory: string) {
     this.file = join(directory, DATABASE_FILE);
@@ -440,25 +458,23 @@ export class StoreReader {
     return { rows, next_cursor: more ? rows[rows.length - 1].id : null };
   }
 
-  #statement(sql: string): Database.Statement {
-    let statement = this.#prepared.get(sql);
-    if (!statement) {
+  #statement(sql: string, flags: readonly string[], json: readonly string[]): Prepared {
+    let prepared = this.#prepared.get(sql);
+    if (!prepared) {
       // Filters combine in many ways: the statements kept are bounded.
       if (this.#prepared.size >= 64) this.#prepared.clear();
-      statement = this.#db.prepare(sql);
-      this.#prepared.set(sql, statement);
+      const statement = this.#db.prepare(sql).raw(true);
+      const names = statement.columns().map(({ name }) => name);
+      prepared = { statement, rowOf: rowMaker(names, flags, json) };
+      this.#prepared.set(sql, prepared);
     }
-    return statement;
+    return prepared;
   }
 
   #all<Row>(sql: string, values: unknown[] = [], flags: string[] = [], json: string[] = []): Row[] {
     try {
-      const rows = this.#statement(sql).all(...values) as Record<string, unknown>[];
-      for (const row of rows) {
-        for (const name of flags) row[name] = row[name] !== 0;
-        for (const name of json) row[name] = JSON.parse(row[name] as string);
-      }
-      return rows as Row[];
+      const { statement, rowOf } = this.#statement(sql, flags, json);
+      return (statement.all(...values) as unknown[][]).map(rowOf) as Row[];
     } catch (error) {
       throw StoreError.of(error, this.file);
     }
