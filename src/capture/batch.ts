@@ -104,6 +104,11 @@ export class PacketRing {
   seconds(entry: number): number {
     return this.index[entry + SECONDS] + (this.index[entry + NANOSECONDS] >>> 30) * 0x1_0000_0000;
   }
+  /** The frame's time, ms since the epoch. */
+  timeMs(frame: number): number {
+    const entry = this.entry(frame);
+    return this.seconds(entry) * 1000 + this.nanoseconds(entry) / 1e6;
+  }
   nanoseconds(entry: number): number {
     return this.index[entry + NANOSECONDS] & NANOSECONDS_MASK;
   }

@@ -48,7 +48,7 @@ export class Collector {
   async batch(answers: readonly BatchAnswer[], task: BatchTask, ring: PacketRing): Promise<void> {
     const readers = answers.flatMap(({ facts }) => (facts === null ? [] : [new FactReader(facts)]));
     const newest = task.range.first_frame + task.range.count - 1;
-    if (task.range.count > 0) this.newest = { frame: newest, time_ms: timeOf(ring, newest) };
+    if (task.range.count > 0) this.newest = { frame: newest, time_ms: ring.timeMs(newest) };
     for (const failure of answers.flatMap(({ failures }) => failures).sort((a, b) => a.frame - b.frame))
       this.failure(failure, ring, newest);
     for (const fact of inOrder(readers)) {
@@ -113,14 +113,14 @@ export class Collector {
     if (left_out) {
       const key = `dissector_left_out|${dissector}`;
       const details = { dissector, error: error.split('\n', 1)[0].slice(0, 500) };
-      const time_ms = timeOf(ring, frame);
+      const time_ms = ring.timeMs(frame);
       this.alerts.raise({ ...NO_ENDS, key, kind: 'dissector_left_out', frame, time_ms, app_proto: dissector, details });
     }
     const kind = how === 'threw' ? 'dissector_failed' : 'thread_replaced';
     const key = `${kind}|${dissector}`;
     const what = dissector === '' ? 'the engine' : `the ${dissector} dissector`;
     const details = { what, how, error: error.split('\n', 1)[0].slice(0, 500), lost: String(lost) };
-    const cause = { ...NO_ENDS, key, kind, frame, time_ms: timeOf(ring, frame), app_proto: dissector, details };
+    const cause = { ...NO_ENDS, key, kind, frame, time_ms: ring.timeMs(frame), app_proto: dissector, details };
     if (!ring.remembers(frame, newest) || !this.alerts.raise(cause)) return;
     this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
     this.evidence.close(key);
@@ -146,11 +146,6 @@ export class Collector {
     this.packets.push(...this.evidence.collect(ring, key, frame, [], newest));
     this.evidence.close(key);
   }
-}
-
-function timeOf(ring: PacketRing, frame: number): number {
-  const entry = ring.entry(frame);
-  return ring.seconds(entry) * 1000 + ring.nanoseconds(entry) / 1e6;
 }
 
 /** Facts of all shards in packet order; each has its own in that order. A fact is to be used before the next is asked for. */

@@ -93,10 +93,6 @@ async function run(
   let last_ms: number | null = null;
   let lastFlush = -1;
   let failure: { error: unknown } | null = null;
-  const timeOf = (frame: number): number => {
-    const entry = ring.entry(frame);
-    return ring.seconds(entry) * 1000 + ring.nanoseconds(entry) / 1e6;
-  };
   const hand = (task: BatchTask): Promise<void> => {
     const answers = pool.run(task);
     done = done.then(async () => sink(await answers, task, ring));
@@ -106,8 +102,8 @@ async function run(
     return done;
   };
   const handPackets = (first_frame: number, end: number) => {
-    first_ms ??= timeOf(first_frame);
-    last_ms = timeOf(end - 1);
+    first_ms ??= ring.timeMs(first_frame);
+    last_ms = ring.timeMs(end - 1);
     const period = Math.floor(last_ms / flush_ms);
     const flush = lastFlush >= 0 && period !== lastFlush;
     underWay.push(hand({ range: { first_frame, count: end - first_frame }, flush, finish: false, shed: shed?.() }));
@@ -144,7 +140,7 @@ async function run(
       let first = first_frame;
       const end = first_frame + count;
       for (let frame = first; pace && frame < end && !signal?.aborted; frame++) {
-        const wait = pace(timeOf(frame));
+        const wait = pace(ring.timeMs(frame));
         if (wait === undefined) continue;
         if (frame > first) handPackets(first, frame);
         first = frame;

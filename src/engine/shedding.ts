@@ -8,7 +8,7 @@ import type { FlowState } from '../flow/flow-state.ts';
  */
 export const Shed = {
   nothing: 0,
-  /** The payload of conversations in which nothing was recognised, or which have carried much of it. */
+  /** The payload of conversations in which nothing was recognised and which carry much. */
   bulk: 1,
   /** All payload but that of OT protocols, and of conversations on their ports. */
   unrecognised: 2,
@@ -24,7 +24,7 @@ export const SHED_MEANINGS: Readonly<Record<ShedLevel, string>> = {
   3: 'all payload',
 };
 
-/** A conversation that was not recognised within so many bytes is bulk. */
+/** A conversation in which nothing was recognised, and which carried so much since its counts were last said, is bulk. */
 const BULK_BYTES = 64 << 10;
 
 /** Decides, in the shard, which packets' payload is not looked at. */
@@ -43,7 +43,7 @@ export class Shedder {
     return bulk + unrecognised + all;
   }
 
-  /** For a packet with payload, at a level above nothing. `bytes`: what the conversation has carried. */
+  /** For a packet with payload, at a level above nothing. `bytes`: what the conversation has carried since its counts were last said. */
   sheds(state: FlowState | undefined, p: Packet, is_tcp: boolean, bytes: number): boolean {
     const { counters, level } = this;
     if (state !== undefined && state.dissector >= 0) {

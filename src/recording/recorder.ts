@@ -67,8 +67,7 @@ export class Recorder {
   /** What has happened since it was asked last, as events of the newest packet. */
   takeEvents(): EventRow[] {
     const { ring, newest: frame, capture_id } = this;
-    const entry = ring.entry(Math.max(1, frame));
-    const time_ms = frame === 0 ? Date.now() : ring.seconds(entry) * 1000 + ring.nanoseconds(entry) / 1e6;
+    const time_ms = frame === 0 ? Date.now() : ring.timeMs(frame);
     return this.states.splice(0).map(({ state, reason }) => {
       const { kind, title } = RECORDING_EVENTS[state];
       const text = reason === '' ? title : `${title}: ${reason}`;

@@ -48,6 +48,7 @@ export class Service {
   private flushed_frames = 0;
   private flows_said = true;
   private stopping = false;
+  private failure: { error: unknown } | null = null;
   private readonly shedding = new ShedControl();
   /** Packets lost until it was looked last. */
   private dropped = 0;
@@ -126,9 +127,19 @@ export class Service {
   async reload(config: Config): Promise<{ needs_restart: string[] }> {
     const policy = await this.policyOf(config.zones);
     const zoneOf = await zonesOf(policy);
-    const names = new Set(this.config.capture.interfaces.map(({ name }) => name));
-    for (const settings of config.capture.interfaces)
-      if (names.has(settings.name)) await this.source.setFilter(settings.name, filterOf(settings));
+    const known = new Map(this.config.capture.interfaces.map((settings) => [settings.name, filterOf(settings)]));
+    const changed: string[] = [];
+    try {
+      for (const settings of config.capture.interfaces) {
+        const filter = filterOf(settings);
+        if (!known.has(settings.name) || known.get(settings.name) === filter) continue;
+        await this.source.setFilter(settings.name, filter);
+        changed.push(settings.name);
+      }
+    } catch (error) {
+      for (const name of changed) await this.source.setFilter(name, known.get(name)!);
+      throw error;
+    }
     await this.pipeline.setPolicy(policy);
     this.collection.setZones(zoneOf);
     const needs_restart = restartNeeded(this.config, config);
@@ -140,8 +151,8 @@ export class Service {
     const { collection, pipeline } = this;
     const { log } = await import('../log.ts');
     const timers = [
-      setInterval(() => this.flush().catch(() => {}), FLUSH_MS),
-      setInterval(() => this.keep(null, false).catch(() => {}), KEEP_MS),
+      setInterval(() => this.flush().catch((error) => this.fail(error)), FLUSH_MS),
+      setInterval(() => this.keep(null, false).catch((error) => this.fail(error)), KEEP_MS),
       setInterval(() => log.info(this.account(), 'packets'), LOG_MS),
       setInterval(() => this.look(log), LOOK_MS),
     ];
@@ -166,6 +177,7 @@ export class Service {
     let totals: PipelineTotals | null = null;
     try {
       totals = await this.pipeline.run(source, sink, { policy, shed: () => this.shedding.level });
+      if (this.failure !== null) throw this.failure.error;
       return totals;
     } finally {
       for (const timer of timers) clearInterval(timer);
@@ -174,6 +186,12 @@ export class Service {
       await collection.recorder?.close();
       await this.keep(totals, totals !== null && this.stopping);
     }
+  }
+
+  /** What a timer came upon, such as a store that is full, ends the run as if the pipeline had: nothing is lost in silence. */
+  private fail(error: unknown): void {
+    this.failure ??= { error };
+    this.source.stop();
   }
 
   /** Leaves work undone, in a stated order, when more waits than can be worked through; and says so. */

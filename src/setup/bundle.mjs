@@ -1,5 +1,5 @@
 // Makes the program that is run, dist/program/, of what the compiler made: one file a thread instead of some two hundred, which saves a
-// quarter of the time of a start. Commands and what few runs need stay files of their own, loaded when they are wanted.
+// sixth of the time of a start. Commands and what few runs need stay files of their own, loaded when they are wanted.
 import fs from 'node:fs';
 import path from 'node:path';
 import { rolldown } from 'rolldown';
