@@ -11,6 +11,8 @@ export const ERRORS = {
   store: 'the database cannot be used',
   output: 'a file cannot be written',
   not_found: 'what was asked for is not there',
+  settings: 'managed settings have faults',
+  conflict: 'somebody else changed it in between',
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;
