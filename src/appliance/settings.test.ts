@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { OperatingError } from '../errors.ts';
 import { ApplianceDatabase } from './database.ts';
 import { Notifications } from './notifications.ts';
-import { SECRET_SET, Secret, Settings } from './settings.ts';
+import { defineSettings, SECRET_SET, Secret, Settings } from './settings.ts';
 
 const Syslog = Type.Object({ name: Type.String(), type: Type.Literal('syslog'), host: Type.String({ default: 'localhost' }) });
 const Webhook = Type.Object({ name: Type.String(), type: Type.Literal('webhook'), key: Secret('key of the signature') });
