@@ -12,7 +12,11 @@ export const ERRORS = {
   output: 'a file cannot be written',
   not_found: 'what was asked for is not there',
   settings: 'managed settings have faults',
-  conflict: 'somebody else changed it in between',
+  conflict: 'it cannot be done in the present state',
+  not_signed_in: 'nobody is signed in, or not with this password',
+  not_allowed: 'the role does not permit it',
+  locked: 'too many sign-ins failed',
+  password_policy: 'the password is too weak',
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;
