@@ -17,6 +17,10 @@ export const ERRORS = {
   not_allowed: 'the role does not permit it',
   locked: 'too many sign-ins failed',
   password_policy: 'the password is too weak',
+  signature: 'a signature or a key is wrong',
+  archive: 'a backup or an update cannot be read',
+  backup: 'a backup cannot be made, or not be restored',
+  update: 'an update cannot be installed',
 } as const;
 
 export type ErrorCode = keyof typeof ERRORS;
