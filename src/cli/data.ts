@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option } from 'commander';
-import type { Page, Range } from '../store/queries.ts';
+import type { Cursor, Page, Range } from '../store/queries.ts';
 import { StoreReader } from '../store/queries.ts';
 import { integer } from './arguments.ts';
 
@@ -42,7 +42,7 @@ export function readAll<Row>(args: RangeArguments, list: (reader: StoreReader, r
 /** Rows of page after page, up to `most`. */
 export function readPages<Row>(list: (page: Range) => Page<Row>, most = Number.POSITIVE_INFINITY): Row[] {
   const rows: Row[] = [];
-  let cursor: number | undefined;
+  let cursor: Cursor | undefined;
   do {
     const page = list({ limit: Math.min(10_000, most - rows.length), cursor });
     rows.push(...page.rows);

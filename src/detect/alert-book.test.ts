@@ -119,7 +119,7 @@ describe('repetition', () => {
     book.again('b', 4, 9, 90);
     book.raise(cause('b', 12));
     expect(book.pending).toBe(1);
-    expect(book.drain()).toMatchObject([{ key: 'b', count: 5, first_frame: 1, last_frame: 12 }]);
+    expect(book.drain()).toMatchObject([{ key: 'b', count: 5, first_frame: 9, last_frame: 12 }]);
   }); // biome-ignore format: short
 
   test('said late does not move the last time back', () => {
@@ -161,7 +161,10 @@ test('comes to what a naive list of all findings comes to, however it is drained
       const stored = new Map<string, AlertRow>();
       let refused = 0;
       const store = () => {
-        for (const row of book.drain()) stored.set(row.key, { ...row, count: row.count + (stored.get(row.key)?.count ?? 0) });
+        for (const row of book.drain()) {
+          const { count = 0, first_ms = row.first_ms, first_frame = row.first_frame } = stored.get(row.key) ?? {};
+          stored.set(row.key, { ...row, count: row.count + count, first_ms: Math.min(first_ms, row.first_ms), first_frame });
+        }
       };
       steps.forEach((one, i) => {
         const frame = i + 1;

@@ -142,6 +142,11 @@ export class AlertBook {
   private repeat(entry: Entry, count: number, frame: number, time_ms: number): void {
     const { row } = entry;
     this.counters.repeated += count;
+    // What is stored keeps its own first time; where it was closed meanwhile, another alert begins here.
+    if (row.count === 0) {
+      if (time_ms > row.first_ms) row.first_ms = time_ms;
+      row.first_frame = frame;
+    }
     row.count += count;
     if (frame > row.last_frame) row.last_frame = frame;
     // Stamps may jump back; when it was seen last does not.

@@ -99,6 +99,28 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX events_by_device ON events (device_id);
   CREATE INDEX events_by_kind ON events (kind);
   `,
+  // What people say of alerts and devices, and what their lists are looked up by.
+  `
+  CREATE TABLE alert_comments (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, alert_id INTEGER NOT NULL, time_ms INTEGER NOT NULL, author TEXT NOT NULL, text TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX alert_comments_by_alert ON alert_comments (alert_id);
+
+  CREATE TABLE device_marks (
+    device_id INTEGER PRIMARY KEY, authorized INTEGER, scanner INTEGER, programming_station INTEGER, name TEXT, type TEXT, note TEXT,
+    changed_ms INTEGER NOT NULL, changed_by TEXT NOT NULL
+  ) STRICT;
+
+  CREATE INDEX alerts_by_status ON alerts (status);
+  CREATE INDEX alerts_by_severity ON alerts (severity);
+  CREATE INDEX alerts_by_app_proto ON alerts (app_proto);
+  CREATE INDEX alerts_by_source_ip ON alerts (source_ip);
+  CREATE INDEX alerts_by_destination_ip ON alerts (destination_ip);
+  CREATE INDEX alerts_by_last ON alerts (last_ms);
+  CREATE INDEX connections_by_opener_ip ON connections (opener_ip);
+  CREATE INDEX connections_by_responder_ip ON connections (responder_ip);
+  CREATE INDEX events_by_time ON events (time_ms);
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

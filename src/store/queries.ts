@@ -20,16 +20,33 @@ import { DATABASE_FILE } from './writer.ts';
 /** A page of rows. `next_cursor` is to be given as `cursor` for the next one; null at the end. */
 export interface Page<Row> {
   rows: Row[];
-  next_cursor: number | null;
+  next_cursor: Cursor | null;
 }
 
-/** Common to all lists. `since_ms` ≤ last seen, first seen ≤ `until_ms`. `limit` 1 … 10,000, 100 where not given. */
+/** Where a page ended: the id, or with another order the value and the id. */
+export type Cursor = number | readonly [string | number, number];
+
+/**
+ * Common to all lists. `since_ms` ≤ last seen, first seen ≤ `until_ms`. `limit` 1 … 10,000, 100 where not given. `sort`: one of the
+ * list's columns in `SORTS`; by id where not given.
+ */
 export interface Range {
   since_ms?: number;
   until_ms?: number;
   limit?: number;
-  cursor?: number;
+  cursor?: Cursor;
+  sort?: string;
+  descending?: boolean;
 }
+
+/** What each list can be sorted by besides its id: columns that are never null. */
+export const SORTS = {
+  devices: ['name', 'type', 'vendor', 'model', 'ip', 'mac', 'zone', 'first_ms', 'last_ms'],
+  connections: ['first_ms', 'last_ms', 'app_proto', 'server_port'],
+  activities: [],
+  alerts: ['first_ms', 'last_ms', 'count', 'severity', 'kind', 'status'],
+  events: ['time_ms'],
+} as const satisfies Record<string, readonly string[]>;
 
 export interface DeviceFilter extends Range {
   id?: number;
@@ -107,7 +124,30 @@ export type StoredAlert = AlertRow & {
   status: string;
   /** Number of packets kept. */
   evidence: number;
+  /** Number of comments. */
+  comments: number;
 };
+
+export interface AlertComment {
+  id: number;
+  alert_id: number;
+  time_ms: number;
+  author: string;
+  text: string;
+}
+
+/** What people said of a device; null: nothing. It goes before what the sensor found out. */
+export interface DeviceMarks {
+  device_id: number;
+  authorized: boolean | null;
+  scanner: boolean | null;
+  programming_station: boolean | null;
+  name: string | null;
+  type: string | null;
+  note: string | null;
+  changed_ms: number;
+  changed_by: string;
+}
 
 export interface StoredEvidence {
   alert_id: number;
@@ -361,13 +401,37 @@ export class StoreReader {
     this.#ends(where, 'source', 'destination', filter);
     if (filter.zone !== undefined) where.and('source_zone = ? OR destination_zone = ?', filter.zone, filter.zone);
     return this.#page<StoredAlert>(
-      '*, (SELECT count(*) FROM evidence e WHERE e.alert_id = alerts.id) AS evidence',
+      `*, (SELECT count(*) FROM evidence e WHERE e.alert_id = alerts.id) AS evidence,
+       (SELECT count(*) FROM alert_comments c WHERE c.alert_id = alerts.id) AS comments`,
       'alerts',
       where,
       filter,
       [],
       ['details'],
     );
+  }
+
+  comments(alert: number): AlertComment[] {
+    return this.#all<AlertComment>('SELECT * FROM alert_comments WHERE alert_id = ? ORDER BY id', [alert]);
+  }
+
+  /** Of these devices, by id. */
+  marks(devices: readonly number[]): Map<number, DeviceMarks> {
+    const rows = this.#all<DeviceMarks>('SELECT * FROM device_marks WHERE device_id IN (SELECT value FROM json_each(?))', [
+      JSON.stringify(devices),
+    ]);
+    const flag = (value: unknown) => (value === null ? null : value !== 0);
+    const flags = (row: DeviceMarks) => ({
+      authorized: flag(row.authorized),
+      scanner: flag(row.scanner),
+      programming_station: flag(row.programming_station),
+    });
+    return new Map(rows.map((row) => [row.device_id, { ...row, ...flags(row) }]));
+  }
+
+  /** Changes with every change set and every change by people: what was read is old when it is another. */
+  version(): number {
+    return this.#db.pragma('data_version', { simple: true }) as number;
   }
 
   /** The packets behind an alert, in the order of capture. */
@@ -448,14 +512,27 @@ export class StoreReader {
     json: string[] = [],
     join = '',
   ): Page<Row> {
-    if (range.cursor !== undefined) where.and(`${table}.id > ?`, range.cursor);
+    const { cursor, sort, descending = false } = range;
+    if (sort !== undefined && !(SORTS[table as keyof typeof SORTS] as readonly string[]).includes(sort))
+      throw new Error(`${table} are not sorted by ${sort}`);
+    const way = descending ? 'DESC' : 'ASC';
+    const id = `${table}.id`;
+    if (cursor !== undefined) {
+      const after = descending ? '<' : '>';
+      if (typeof cursor === 'number') where.and(`${id} ${after} ?`, cursor);
+      else where.and(`(${table}.${sort ?? 'id'}, ${id}) ${after} (?, ?)`, ...cursor);
+    }
+    const order = sort === undefined ? `${id} ${way}` : `${table}.${sort} ${way}, ${id} ${way}`;
     const limit = Math.min(MAX_LIMIT, Math.max(1, Math.floor(range.limit ?? DEFAULT_LIMIT)));
-    const sql = `SELECT ${columns} FROM ${table} ${join} ${where} ORDER BY ${table}.id LIMIT ?`;
+    const sql = `SELECT ${columns} FROM ${table} ${join} ${where} ORDER BY ${order} LIMIT ?`;
     // One more than asked for tells whether there is a next page.
     const rows = this.#all<Row & { id: number }>(sql, [...where.values, limit + 1], flags, json);
     const more = rows.length > limit;
     if (more) rows.pop();
-    return { rows, next_cursor: more ? rows[rows.length - 1].id : null };
+    if (!more) return { rows, next_cursor: null };
+    const last = rows[rows.length - 1];
+    if (sort === undefined) return { rows, next_cursor: last.id };
+    return { rows, next_cursor: [(last as Record<string, unknown>)[sort] as string | number, last.id] };
   }
 
   #statement(sql: string, flags: readonly string[], json: readonly string[]): Prepared {

@@ -22,7 +22,7 @@ export interface Opened {
 }
 
 /**
- * The only module that writes the database. One writer a data directory: a second one is refused with `store_locked`.
+ * Writes what was seen; what people say of it is written by `operator.ts`, and nothing else writes. One writer a data directory: a second one is refused with `store_locked`.
  * `apply` stores one change set in one transaction: all of it or, when it throws, nothing.
  */
 export class Writer {
@@ -192,6 +192,7 @@ function prepare(db: Database.Database): (changes: PackedChanges) => void {
     db.prepare(`UPDATE ${table} SET ${column} = ? WHERE ${column} = ? AND ${ip} = ?`),
   );
   const moveEvents = db.prepare('UPDATE events SET device_id = ? WHERE device_id = ?');
+  const moveMarks = db.prepare('UPDATE OR IGNORE device_marks SET device_id = ? WHERE device_id = ?');
   const merge = db.prepare('UPDATE devices SET merged_into = ? WHERE id = ?');
 
   const apply = db.transaction((changes: PackedChanges) => {
@@ -210,6 +211,7 @@ function prepare(db: Database.Database): (changes: PackedChanges) => void {
       else {
         for (const statement of moveAll) statement.run(r.to, r.from);
         moveEvents.run(r.to, r.from);
+        moveMarks.run(r.to, r.from);
         merge.run(r.to, r.from);
       }
     }

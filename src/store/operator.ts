@@ -1,0 +1,113 @@
+import { join } from 'node:path';
+import Database from 'better-sqlite3';
+import { StoreError } from './errors.ts';
+import { checkVersion, SCHEMA_VERSION } from './migrations.ts';
+import type { DeviceMarks } from './queries.ts';
+import { DATABASE_FILE } from './writer.ts';
+
+/** How long a change waits while a change set of the sensor is written. */
+const BUSY_MS = 10_000;
+export const ALERT_STATUSES = ['open', 'acknowledged', 'closed', 'muted'] as const;
+export type AlertStatus = (typeof ALERT_STATUSES)[number];
+
+/** Stands in the key of a closed alert, so that the same finding makes a new one. */
+const CLOSED = ' closed ';
+export const MAX_COMMENT_LENGTH = 4000;
+const MAX_COMMENTS = 1000;
+
+export type MarkChanges = Partial<Omit<DeviceMarks, 'device_id' | 'changed_ms' | 'changed_by'>>;
+
+/**
+ * What people say of alerts and devices: the only changes of the database besides `writer.ts`. Small transactions between those of a
+ * running sensor. Throws `StoreError`.
+ */
+export class OperatorStore {
+  private readonly file: string;
+  private readonly db: Database.Database;
+
+  /** Throws `store_missing`, and `store_too_new`; never makes a database. */
+  constructor(directory: string) {
+    this.file = join(directory, DATABASE_FILE);
+    let db: Database.Database | undefined;
+    try {
+      db = new Database(this.file, { timeout: BUSY_MS, fileMustExist: true });
+      db.pragma('synchronous = FULL');
+      const version = checkVersion(db, this.file);
+      if (version !== SCHEMA_VERSION)
+        throw new StoreError(
+          'store_missing',
+          `${this.file} is of an earlier version; start the sensor once to bring it up to date`,
+        );
+    } catch (error) {
+      db?.close();
+      throw StoreError.of(error, this.file);
+    }
+    this.db = db;
+  }
+
+  close(): void {
+    this.db.close();
+  }
+
+  /**
+   * `closed`: when the same is found again it is a new alert. `muted`: it is counted on and never a new one. `missing`: there is no
+   * such alert; `replaced`: it was closed and the same was found again, so that it cannot be opened.
+   */
+  setStatus(id: number, status: AlertStatus): 'done' | 'missing' | 'replaced' {
+    return this.change(() => {
+      const alert = this.db.prepare('SELECT key FROM alerts WHERE id = ?').get(id) as { key: string } | undefined;
+      if (alert === undefined) return 'missing';
+      const key = alert.key.endsWith(`${CLOSED}${id}`) ? alert.key.slice(0, -`${CLOSED}${id}`.length) : alert.key;
+      const next = status === 'closed' ? `${key}${CLOSED}${id}` : key;
+      if (next !== alert.key && this.db.prepare('SELECT 1 FROM alerts WHERE key = ?').get(next) !== undefined) return 'replaced';
+      this.db.prepare('UPDATE alerts SET status = ?, key = ? WHERE id = ?').run(status, next, id);
+      return 'done';
+    });
+  }
+
+  /** False where there is no such alert, or it has a thousand comments. */
+  comment(alert: number, author: string, text: string, time_ms: number): boolean {
+    return this.change(() => {
+      const { known, comments } = this.db
+        .prepare(
+          `SELECT EXISTS (SELECT 1 FROM alerts WHERE id = @alert) AS known,
+           (SELECT count(*) FROM alert_comments WHERE alert_id = @alert) AS comments`,
+        )
+        .get({ alert }) as { known: number; comments: number };
+      if (known === 0 || comments >= MAX_COMMENTS) return false;
+      this.db
+        .prepare('INSERT INTO alert_comments (alert_id, time_ms, author, text) VALUES (?, ?, ?, ?)')
+        .run(alert, Math.round(time_ms), author, text.slice(0, MAX_COMMENT_LENGTH));
+      return true;
+    });
+  }
+
+  /** null takes a mark away. False where there is no such device. */
+  mark(device: number, changes: MarkChanges, by: string, time_ms: number): boolean {
+    return this.change(() => {
+      const known = this.db.prepare('SELECT 1 FROM devices WHERE id = ? AND merged_into IS NULL').get(device);
+      if (known === undefined) return false;
+      this.db
+        .prepare('INSERT INTO device_marks (device_id, changed_ms, changed_by) VALUES (?, ?, ?) ON CONFLICT DO NOTHING')
+        .run(device, 0, '');
+      for (const column of ['authorized', 'scanner', 'programming_station', 'name', 'type', 'note'] as const) {
+        const value = changes[column];
+        if (value === undefined) continue;
+        const stored = typeof value === 'boolean' ? Number(value) : value;
+        this.db.prepare(`UPDATE device_marks SET ${column} = ? WHERE device_id = ?`).run(stored, device);
+      }
+      this.db
+        .prepare('UPDATE device_marks SET changed_ms = ?, changed_by = ? WHERE device_id = ?')
+        .run(Math.round(time_ms), by, device);
+      return true;
+    });
+  }
+
+  private change<Result>(act: () => Result): Result {
+    try {
+      return this.db.transaction(act).immediate();
+    } catch (error) {
+      throw StoreError.of(error, this.file);
+    }
+  }
+}
