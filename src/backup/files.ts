@@ -1,0 +1,63 @@
+import crypto from 'node:crypto';
+import fs from 'node:fs';
+import path from 'node:path';
+
+// What makes files last and appear whole: written under another name, synced, renamed, and the folder synced.
+
+export function syncDirectory(directory: string): void {
+  const handle = fs.openSync(directory, 'r');
+  try {
+    fs.fsyncSync(handle);
+  } catch (error) {
+    // Some file systems of other machines cannot.
+    if (!['EINVAL', 'ENOTSUP', 'EBADF'].includes((error as NodeJS.ErrnoException).code ?? '')) throw error;
+  } finally {
+    fs.closeSync(handle);
+  }
+}
+
+export function syncFile(file: string): void {
+  const handle = fs.openSync(file, 'r+');
+  try {
+    fs.fsyncSync(handle);
+  } finally {
+    fs.closeSync(handle);
+  }
+}
+
+/** The file has either its former content or this, whenever the process ends. */
+export function writeAtomically(file: string, content: string | Uint8Array, mode = 0o600): void {
+  const temporary = `${file}.tmp`;
+  fs.rmSync(temporary, { force: true });
+  const handle = fs.openSync(temporary, 'wx', mode);
+  try {
+    fs.writeFileSync(handle, content);
+    fs.fsyncSync(handle);
+  } finally {
+    fs.closeSync(handle);
+  }
+  fs.renameSync(temporary, file);
+  syncDirectory(path.dirname(file));
+}
+
+/** Renames and makes it last, in both folders. */
+export function renameDurably(from: string, to: string): void {
+  fs.renameSync(from, to);
+  syncDirectory(path.dirname(to));
+  if (path.dirname(from) !== path.dirname(to)) syncDirectory(path.dirname(from));
+}
+
+/** Bytes that can still be written to the volume of `directory`. */
+export function freeBytes(directory: string): number {
+  const { bavail, bsize } = fs.statfsSync(directory);
+  return bavail * bsize;
+}
+
+export async function sha256OfFile(file: string): Promise<string> {
+  const hash = crypto.createHash('sha256');
+  for await (const bytes of fs.createReadStream(file, { highWaterMark: 1 << 20 })) hash.update(bytes as Buffer);
+  return hash.digest('hex');
+}
+
+/** Whatever it is; nothing where there is nothing. */
+export const removeTree = (where: string): void => fs.rmSync(where, { recursive: true, force: true, maxRetries: 2 });
