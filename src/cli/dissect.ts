@@ -44,7 +44,7 @@ async function dissect(files: string[], { protocol, shards }: DissectOptions): P
       source,
       async (answers) => {
         for (const answer of answers) failures.add(answer.failures);
-        await output.write(merger.merge(answers.map((answer) => answer.records!)));
+        for (const piece of merger.merge(answers.map((answer) => answer.records!))) await output.write(piece);
       },
       { onProgress: () => progress?.update() },
     );

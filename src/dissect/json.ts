@@ -3,23 +3,22 @@ import { type Span, spanLength, spanStart } from './reader.ts';
 const HEX = '0123456789abcdef';
 const HEX_CODES = Uint8Array.from({ length: 16 }, (_, i) => HEX.charCodeAt(i));
 const COMMA = 44;
-/** The digits of 0–999: hundreds, tens and ones from the upper byte down, and how many of them there are. */
-const DIGITS = Int32Array.from(
-  { length: 1000 },
-  (_, v) =>
-    ((48 + Math.floor(v / 100)) << 24) |
-    ((48 + (Math.floor(v / 10) % 10)) << 16) |
-    ((48 + (v % 10)) << 8) |
-    (v < 10 ? 1 : v < 100 ? 2 : 3),
-);
+/** The digits of 0–999 in the order in which they are written, from the lowest byte up; in the highest byte how many there are. */
+const DIGITS = Int32Array.from({ length: 1000 }, (_, v) => wordOf(String(v)));
+/** The same with leading zeros. */
+const PADDED = Int32Array.from({ length: 1000 }, (_, v) => wordOf(String(v).padStart(3, '0')));
+/** Bytes that the longest integer takes, and what is written behind it. */
+const INTEGER_BYTES = 13;
 
 /** Text that is written again and again, as bytes and as 32-bit words (little-endian, the last one padded). */
 export class JsonConstant {
+  readonly text: string;
   readonly bytes: Uint8Array;
   readonly words: Int32Array;
   readonly length: number;
 
   constructor(text: string) {
+    this.text = text;
     this.bytes = new TextEncoder().encode(text);
     this.length = this.bytes.length;
     this.words = new Int32Array((this.length + 3) >> 2);
@@ -37,7 +36,8 @@ export class JsonConstant {
 export class JsonWriter {
   bytes: Uint8Array;
   position = 0;
-  private view: DataView;
+  /** Of `bytes`. */
+  view: DataView;
 
   constructor(bytes: Uint8Array = new Uint8Array(1 << 16)) {
     this.bytes = bytes;
@@ -48,10 +48,14 @@ export class JsonWriter {
     return new JsonConstant(text);
   }
 
-  /** What was written, with the memory it lies in: the writer goes on in other memory of the same size. */
-  take(): Uint8Array<ArrayBuffer> {
+  /**
+   * What was written, with the memory it lies in: the writer goes on in `next`, or, where that is smaller, in other memory of the
+   * same size as before.
+   */
+  take(next?: ArrayBuffer): Uint8Array<ArrayBuffer> {
     const taken = this.bytes.subarray(0, this.position) as Uint8Array<ArrayBuffer>;
-    this.bytes = new Uint8Array(this.bytes.length);
+    this.bytes =
+      next !== undefined && next.byteLength >= this.bytes.length ? new Uint8Array(next) : new Uint8Array(this.bytes.length);
     this.view = new DataView(this.bytes.buffer);
     this.position = 0;
     return taken;
@@ -115,38 +119,49 @@ export class JsonWriter {
     this.byte(48 + (value - high * 10));
   }
 
-  /** An integer from 0 to 2^31 - 1, three digits at a time. */
+  /** An integer from 0 to 2^31 - 1. */
   private small(value: number): void {
-    if (this.position + 10 > this.bytes.length) this.reserve(10);
-    const { bytes } = this;
-    let at = this.position + (value < 1000 ? DIGITS[value] & 3 : digitsOf(value));
-    this.position = at;
-    let rest = value;
-    while (rest >= 1000) {
-      const next = (rest / 1000) | 0;
-      const digits = DIGITS[rest - next * 1000];
-      bytes[at - 1] = digits >> 8;
-      bytes[at - 2] = digits >> 16;
-      bytes[at - 3] = digits >> 24;
-      at -= 3;
-      rest = next;
-    }
-    const digits = DIGITS[rest];
-    bytes[at - 1] = digits >> 8;
-    if (rest >= 10) bytes[at - 2] = digits >> 16;
-    if (rest >= 100) bytes[at - 3] = digits >> 24;
+    if (this.position + INTEGER_BYTES > this.bytes.length) this.reserve(INTEGER_BYTES);
+    this.position = this.digits(this.position, value);
   }
 
-  /** An integer from 0 to 2^31 - 1 with leading zeros, `digits` wide. */
-  padded(value: number, digits: number): void {
-    this.reserve(digits);
-    let rest = value;
-    for (let at = this.position + digits - 1; at >= this.position; at--) {
-      const next = (rest / 10) | 0;
-      this.bytes[at] = 48 + (rest - next * 10);
-      rest = next;
+  /** The same where there is room for it; answers where it ends. Three digits at a time, and a byte behind them. */
+  private digits(at: number, value: number): number {
+    if (value < 1000) return this.leading(at, value);
+    const thousands = (value / 1000) | 0;
+    let behind: number;
+    if (thousands < 1000) behind = this.leading(at, thousands);
+    else {
+      const millions = (thousands / 1000) | 0;
+      if (millions < 1000) behind = this.leading(at, millions);
+      else {
+        const billions = (millions / 1000) | 0;
+        behind = this.leading(at, billions) + 3;
+        this.view.setInt32(behind - 3, PADDED[millions - billions * 1000], true);
+      }
+      this.view.setInt32(behind, PADDED[thousands - millions * 1000], true);
+      behind += 3;
     }
-    this.position += digits;
+    this.view.setInt32(behind, PADDED[value - thousands * 1000], true);
+    return behind + 3;
+  }
+
+  private leading(at: number, value: number): number {
+    const word = DIGITS[value];
+    this.view.setInt32(at, word, true);
+    return at + (word >>> 24);
+  }
+
+  /** Nanoseconds of a second: nine digits. */
+  nanoseconds(value: number): void {
+    if (this.position + INTEGER_BYTES > this.bytes.length) this.reserve(INTEGER_BYTES);
+    const { view, position: at } = this;
+    const microseconds = (value / 1000) | 0;
+    const milliseconds = (microseconds / 1000) | 0;
+    view.setInt32(at, PADDED[milliseconds], true);
+    view.setInt32(at + 3, PADDED[microseconds - milliseconds * 1000], true);
+    view.setInt32(at + 6, PADDED[value - microseconds * 1000], true);
+    this.position = at + 9;
   }
 
   numbers(values: Float64Array, count: number): void {
@@ -252,8 +267,11 @@ export class JsonWriter {
   }
 }
 
-const digitsOf = (value: number): number =>
-  value < 1e4 ? 4 : value < 1e5 ? 5 : value < 1e6 ? 6 : value < 1e7 ? 7 : value < 1e8 ? 8 : value < 1e9 ? 9 : 10;
+function wordOf(digits: string): number {
+  let word = digits.length << 24;
+  for (let i = 0; i < digits.length; i++) word |= digits.charCodeAt(i) << (i * 8);
+  return word;
+}
 
 /** A u32 as a dotted quad. */
 export const ipv4Text = (value: number): string =>

@@ -1,4 +1,4 @@
-import { JsonWriter } from './json.ts';
+import { type JsonConstant, JsonWriter } from './json.ts';
 import { type Field, NumberList, type RecordType } from './record.ts';
 import { Row } from './row.ts';
 
@@ -77,28 +77,41 @@ export function makeRowClass(type: RecordType): new (type: RecordType) => Row {
   return RowClass;
 }
 
-/** The method that writes a row's present fields as a JSON object. */
+/** The most bytes that a number takes, and `true`, an IPv4 address or a time. */
+const MAX_PLAIN_BYTES = 32;
+/** Names of values up to here are found by their place, others by a Map. */
+const MAX_PLACE = 1023;
+
+/**
+ * The method that writes a row's present fields as a JSON object. Keys are stored by words that stand in the code, behind one look at
+ * the room there is for all of them up to the next value of unknown length.
+ */
 function makeJsonWriter(type: RecordType): (this: Row, out: JsonWriter) => void {
   const constants: Record<string, unknown> = { key_true: JsonWriter.constant('true'), key_false: JsonWriter.constant('false') };
-  const writes = type.fieldNames.map((name, index) => {
+  const writes: string[] = [];
+  let room = 1;
+  for (let index = type.fieldNames.length - 1; index >= 0; index--) {
+    const name = type.fieldNames[index];
     const field = type.fields[name];
-    constants[`key_${index}`] = JsonWriter.constant(`,"${name}":`);
-    let write = `out.constant(key_${index}); ${valueWriter(field, index)}`;
-    if (field.names && !field.list) {
-      constants[`names_${index}`] = new Map(
-        Object.entries(field.names).map(([value, text]) => [
-          Number(value),
-          JsonWriter.constant(`,"${name}_name":${JSON.stringify(text)}`),
-        ]),
-      );
-      write += `const n = names_${index}.get(this.v[${index}]); if (n !== undefined) out.constant(n);`;
+    const key = JsonWriter.constant(`,"${name}":`);
+    const after: string[] = [];
+    if (field.names && !field.list) after.push(nameWriter(name, field.names, index, constants));
+    const is_plain = !field.list && !['u64', 'bytes', 'text', 'mac', 'ipv6', 'time_ms'].includes(field.kind);
+    // What follows needs its room anew where this one's length is not known before.
+    if (after.length > 0 || !is_plain) {
+      after.push(`out.reserve(${room});`);
+      room = 1;
     }
-    return `if (this.p${index >> 5} & ${1 << (index & 31)}) { ${write} }`;
-  });
+    room += key.length + 3 + (is_plain ? MAX_PLAIN_BYTES : 0);
+    writes.unshift(
+      `if (this.p${index >> 5} & ${1 << (index & 31)}) { ${wordWriter(key)} ${valueWriter(field, index)} ${after.join(' ')} }`,
+    );
+  }
   const source = `
     'use strict';
     return function writeFields(out) {
       const start = out.position;
+      out.reserve(${room});
       ${writes.join('\n')}
       // Every member begins with a comma: the first one becomes the brace.
       if (out.position === start) out.byte(123);
@@ -106,6 +119,31 @@ function makeJsonWriter(type: RecordType): (this: Row, out: JsonWriter) => void 
       out.byte(125);
     };`;
   return new Function(...Object.keys(constants), source)(...Object.values(constants));
+}
+
+/** Stores a constant for which there is room, and up to three bytes behind it. */
+function wordWriter({ words, length }: JsonConstant): string {
+  const stores = Array.from(words, (word, i) => `view.setInt32(at + ${i * 4}, ${word}, true);`);
+  return `{ const { view, position: at } = out; ${stores.join(' ')} out.position = at + ${length}; }`;
+}
+
+/** Writes `<field>_name` where the value has a name. */
+function nameWriter(
+  field: string,
+  names: Readonly<Record<number, string>>,
+  index: number,
+  constants: Record<string, unknown>,
+): string {
+  const texts = new Map<number, JsonConstant>();
+  for (const [value, text] of Object.entries(names))
+    texts.set(Number(value), JsonWriter.constant(`,"${field}_name":${JSON.stringify(text)}`));
+  const largest = Math.max(...texts.keys());
+  if (largest <= MAX_PLACE) {
+    constants[`names_${index}`] = Array.from({ length: largest + 1 }, (_, value) => texts.get(value));
+    return `{ const x = this.v[${index}]; if (x >= 0 && x <= ${largest}) { const n = names_${index}[x]; if (n !== undefined) out.constant(n); } }`;
+  }
+  constants[`names_${index}`] = texts;
+  return `{ const n = names_${index}.get(this.v[${index}]); if (n !== undefined) out.constant(n); }`;
 }
 
 function valueWriter(field: Field, index: number): string {

@@ -1,6 +1,6 @@
 import type { Packet } from '../decode/packet.ts';
 import { ipv6Text, type JsonConstant, JsonWriter } from '../dissect/json.ts';
-import { OPERATION_NAMES, ROLE_NAMES, STATUS_NAMES } from '../dissect/operation.ts';
+import { OPERATION_NAMES, ROLE_NAMES, STATUS_NAMES, Status } from '../dissect/operation.ts';
 import type { RecordType } from '../dissect/record.ts';
 import type { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
@@ -21,7 +21,17 @@ const ROLES = ROLE_NAMES.length;
 const JUDGEMENT = OPERATION.flatMap((operation) =>
   ROLE.flatMap((role) => RECOGNISED.map((recognised) => c(`${operation}${role}${recognised},"fields":`))),
 );
+/** The same behind `ok`, with nothing wrong: what most rows have. */
+const FAULTLESS = JUDGEMENT.map((judgement) => c(STATUS[Status.ok].text + judgement.text));
 const END = c('}\n');
+
+/** What all PDUs of a direction have in common, and the first one's names behind it. */
+export interface EnvelopeEnds {
+  text: JsonConstant;
+  dissector: number;
+  type: RecordType;
+  named: JsonConstant;
+}
 
 /** Writes rows as JSON Lines, each in the envelope that names its packet, ends and protocol. */
 export class EnvelopeWriter {
@@ -47,19 +57,28 @@ export class EnvelopeWriter {
     out.number(stamp.frame);
     if (stamp.seconds !== this.second) this.setSecond(stamp.seconds);
     out.constant(this.secondText);
-    out.padded(stamp.nanoseconds, 9);
+    out.nanoseconds(stamp.nanoseconds);
     const vlans = vlanKey(p);
     if (notes.envelope_vlans !== vlans) {
       notes.envelope[0] = notes.envelope[1] = null;
       notes.envelope_vlans = vlans;
     }
-    out.constant(notes.envelope[direction] ?? this.makeEnds(slot, direction, notes, p));
-    out.constant(this.names[row.dissector].get(row.type) ?? this.makeNames(row));
+    const ends = notes.envelope[direction] ?? this.makeEnds(slot, direction, notes, p, row);
+    // Most conversations have one record type; of others the names stand behind what is the same for all.
+    if (ends.type === row.type && ends.dissector === row.dissector) out.constant(ends.named);
+    else {
+      out.constant(ends.text);
+      out.constant(this.names[row.dissector].get(row.type) ?? this.makeNames(row));
+    }
     out.unsigned(notes.pdu_index);
-    out.constant(STATUS[row.status]);
-    if (row.anomalies !== 0) this.anomalies(row);
     const way = row.dissector === state.dissector ? state.recognised_by : RecognisedBy.parent;
-    out.constant(JUDGEMENT[(row.operation * ROLES + state.conversation.sender) * RECOGNISED.length + way]);
+    const judgement = (row.operation * ROLES + state.conversation.sender) * RECOGNISED.length + way;
+    if (row.status === Status.ok && row.anomalies === 0) out.constant(FAULTLESS[judgement]);
+    else {
+      out.constant(STATUS[row.status]);
+      if (row.anomalies !== 0) this.anomalies(row);
+      out.constant(JUDGEMENT[judgement]);
+    }
     row.writeFields(out);
     out.constant(END);
   }
@@ -91,7 +110,7 @@ export class EnvelopeWriter {
   }
 
   /** src_mac … proto: the same for all PDUs of a direction. */
-  private makeEnds(slot: number, direction: 0 | 1, notes: FlowNotes, p: Packet): JsonConstant {
+  private makeEnds(slot: number, direction: 0 | 1, notes: FlowNotes, p: Packet, row: Row): EnvelopeEnds {
     const { table } = this;
     const protocol = table.protocol(slot);
     const other = (1 - direction) as 0 | 1;
@@ -109,8 +128,11 @@ export class EnvelopeWriter {
     }
     ends.proto = protocolName(protocol);
     const text = c(`Z",${JSON.stringify(ends).slice(1, -1)}`);
-    notes.envelope[direction] = text;
-    return text;
+    const { dissector, type } = row;
+    const names = this.names[dissector].get(type) ?? this.makeNames(row);
+    const made = { text, dissector, type, named: c(text.text + names.text) };
+    notes.envelope[direction] = made;
+    return made;
   }
 
   private mac(slot: number, end: 0 | 1): string | undefined {

@@ -1,6 +1,6 @@
-import type { JsonConstant } from '../dissect/json.ts';
 import type { OperationCode } from '../dissect/operation.ts';
 import type { PairPolicy } from '../policy/match.ts';
+import type { EnvelopeEnds } from './envelope.ts';
 
 /** Conversation × protocol × operation × target, as it is counted until the next flush. */
 export interface ActivityEntry {
@@ -45,7 +45,7 @@ export class FlowNotes {
   pdu_frame = 0;
   pdu_index = 0;
   /** Direction-wise: the envelope's constant part, and the VLAN stack it was made for. */
-  readonly envelope: [JsonConstant | null, JsonConstant | null] = [null, null];
+  readonly envelope: [EnvelopeEnds | null, EnvelopeEnds | null] = [null, null];
   envelope_vlans = -1;
   /** Last IPv4 address each direction's sender named as its own in ARP. */
   readonly arp_owner: [number, number] = [0, 0];

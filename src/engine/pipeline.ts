@@ -20,7 +20,7 @@ export interface RunOptions {
   onProgress?: () => void;
 }
 
-/** Takes the answers of all shards for one batch, in the order of the batches. */
+/** Takes the answers of all shards for one batch, in the order of the batches. The lines of records are its own until it resolves. */
 export type BatchSink = (answers: BatchAnswer[], task: BatchTask, ring: PacketRing) => void | Promise<void>;
 
 export interface PipelineTotals {
@@ -95,7 +95,10 @@ async function run(
   let failure: { error: unknown } | null = null;
   const hand = (task: BatchTask): Promise<void> => {
     const answers = pool.run(task);
-    done = done.then(async () => sink(await answers, task, ring));
+    done = done.then(async () => {
+      await sink(await answers, task, ring);
+      pool.reuse(await answers);
+    });
     // A failure is seen by whoever awaits `done`; the others must not be reported as unhandled.
     answers.catch(() => {});
     done.catch(() => {});

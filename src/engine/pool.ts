@@ -37,6 +37,13 @@ export class ShardPool {
     return answers;
   }
 
+  /** Answers of `run` that have been used. */
+  reuse(answers: readonly BatchAnswer[]): void {
+    this.shards.forEach((shard, i) => {
+      shard.reuse(answers[i]);
+    });
+  }
+
   async close(): Promise<void> {
     await Promise.all(this.shards.map((shard) => shard.close()));
   }

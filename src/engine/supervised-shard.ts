@@ -1,5 +1,5 @@
 import { Piscina } from 'piscina';
-import type { RingBuffers } from '../capture/batch.ts';
+import { MAX_BATCHES_UNDER_WAY, type RingBuffers } from '../capture/batch.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
 import type { Failure } from './failure.ts';
 import type { ShardOptions } from './shard.ts';
@@ -49,6 +49,8 @@ export class SupervisedShard {
   private looked_at = '';
   private looks = 0;
   private policy: PolicyModel | null = null;
+  /** Memory that lines came in, for the next. */
+  private readonly spares: ArrayBuffer[] = [];
   /** Packets of the thread that runs whose results have come. */
   private answered_packets = 0;
   /** The last facts that counters came with: those of all threads there were until then. */
@@ -74,6 +76,11 @@ export class SupervisedShard {
       this.waiting.push(entry);
       this.submit(entry);
     });
+  }
+
+  /** The lines of an answer have been used: their memory goes to the thread again. */
+  reuse({ records }: BatchAnswer): void {
+    if (records !== null && this.spares.length < MAX_BATCHES_UNDER_WAY) this.spares.push(records.bytes.buffer);
   }
 
   async close(): Promise<void> {
@@ -125,7 +132,10 @@ export class SupervisedShard {
 
   private submit(entry: Waiting): void {
     const { generation } = this;
-    this.pool.run(entry.task).then(
+    const spare = this.spares.pop();
+    const run =
+      spare === undefined ? this.pool.run(entry.task) : this.pool.run({ ...entry.task, spare }, { transferList: [spare] });
+    run.then(
       (answer) => {
         if (generation === this.generation) this.answered(entry, answer);
       },

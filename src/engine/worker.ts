@@ -38,13 +38,15 @@ export interface BatchTask {
   say_flows?: boolean;
   /** What is not looked at in this batch; left out: nothing is left out. */
   shed?: ShedLevel;
+  /** Memory that an answer's lines came in and that nobody needs any more: for those to come. New memory costs more than writing it. */
+  spare?: ArrayBuffer;
   /** From this batch on another policy holds; null: none. Left out: the one that holds. */
   policy?: PolicyModel | null;
 }
 
 /** Lines of JSON in frame order: `order[i]` is the frame of line i, `ends[i]` where it ends in `bytes`. */
 export interface RecordLines {
-  bytes: Uint8Array;
+  bytes: Uint8Array<ArrayBuffer>;
   order: Float64Array;
   ends: Uint32Array;
 }
@@ -82,7 +84,7 @@ const counters_before = start.counters_said === null ? {} : countersIn(start.cou
 let { next_frame } = start;
 let first_answer = true;
 
-export default function task({ range, flush, finish, shed, say_flows, policy }: BatchTask): BatchAnswer {
+export default function task({ range, flush, finish, shed, say_flows, spare, policy }: BatchTask): BatchAnswer {
   // Streams are put together here: a batch out of its turn would be a loss that nobody sees.
   if (range.first_frame !== next_frame) throw new Error(`batch of frame ${range.first_frame} came when ${next_frame} was next`);
   next_frame += range.count;
@@ -106,7 +108,7 @@ export default function task({ range, flush, finish, shed, say_flows, policy }: 
   first_answer = false;
   if (shard.records !== null) {
     const { writer, order, ends, count } = shard.records;
-    const bytes = writer.out.take();
+    const bytes = writer.out.take(spare);
     answer.records = { bytes, order: order.slice(0, count), ends: ends.slice(0, count) };
     shard.records.reset();
     return moved(bytes, answer);
