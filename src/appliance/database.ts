@@ -120,4 +120,11 @@ const MIGRATIONS: readonly string[] = [
     subject TEXT NOT NULL, outcome TEXT NOT NULL, details TEXT NOT NULL, previous_hash TEXT NOT NULL, hash TEXT NOT NULL
   ) STRICT;
   `,
+  `
+  CREATE TABLE backup_runs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, reason TEXT NOT NULL, started_ms INTEGER NOT NULL, ended_ms INTEGER NOT NULL,
+    outcome TEXT NOT NULL, file TEXT NOT NULL, bytes INTEGER NOT NULL, message TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX backup_runs_by_kind ON backup_runs (kind, outcome, ended_ms);
+  `,
 ];

@@ -61,3 +61,13 @@ export async function sha256OfFile(file: string): Promise<string> {
 
 /** Whatever it is; nothing where there is nothing. */
 export const removeTree = (where: string): void => fs.rmSync(where, { recursive: true, force: true, maxRetries: 2 });
+
+/**
+ * What root makes beside the service's files belongs to the service too: it could not use it otherwise. `like`: a file or folder that has the
+ * right owner.
+ */
+export function ownLike(file: string, like: string): void {
+  if (process.getuid?.() !== 0) return;
+  const { uid, gid } = fs.statSync(like);
+  fs.chownSync(file, uid, gid);
+}
