@@ -52,6 +52,11 @@ export class Notifications {
     return this.database.db.prepare(update).run(Math.round(this.now_ms()), `${kind} ${about}`).changes > 0;
   }
 
+  /** 0 where there is none. */
+  newestId(): number {
+    return this.database.db.prepare('SELECT coalesce(max(id), 0) FROM notifications').pluck().get() as number;
+  }
+
   /** Those after `after_id`, the oldest first; `open`: only those not resolved. */
   list({
     after_id = 0,

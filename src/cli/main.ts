@@ -1,12 +1,17 @@
 #!/usr/bin/env node
-import fs from 'node:fs';
 import { Command, CommanderError } from 'commander';
+import { version } from '../version.ts';
 import { EXIT_FAILURE, reportError } from './failure.ts';
 import { guardOutput } from './output.ts';
 
 /** The commands, one file each; a file is loaded only when its command is called. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Command): void }>>> = {
   run: () => import('./run.ts'),
+  serve: () => import('./serve.ts'),
+  users: () => import('./users.ts'),
+  audit: () => import('./audit.ts'),
+  settings: () => import('./settings.ts'),
+  certificate: () => import('./certificate.ts'),
   interfaces: () => import('./interfaces.ts'),
   'capture-filter': () => import('./capture-filter.ts'),
   replay: () => import('./replay.ts'),
@@ -43,15 +48,6 @@ function settle(command: Command, path: string): void {
     .showHelpAfterError(`see: ${path} --help`)
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error: /, 'ot-sensor: ')) });
   for (const inner of command.commands) settle(inner, `${path} ${inner.name()}`);
-}
-
-/** The version that package.json tells, which is above this file, both in the checkout and where it was built. */
-function version(): string {
-  for (let folder = new URL('.', import.meta.url); ; folder = new URL('..', folder)) {
-    const file = new URL('package.json', folder);
-    if (fs.existsSync(file)) return (JSON.parse(fs.readFileSync(file, 'utf8')) as { version: string }).version;
-    if (folder.pathname === '/') return 'unknown';
-  }
 }
 
 const EXAMPLES = `

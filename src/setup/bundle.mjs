@@ -7,7 +7,7 @@ import { rolldown } from 'rolldown';
 /** How a file names the one that a thread of its own runs: it lies beside it, before and after. */
 const THREAD = /new URL\('\.\/([\w-]+\.js)', import\.meta\.url\)/g;
 /** These find files of their own beside themselves. */
-const NOT_BUNDLED = [/^better-sqlite3/, /^oui-data/, /^pino/, /^piscina/];
+const NOT_BUNDLED = [/^better-sqlite3/, /^oui-data/, /^pino/, /^piscina/, /^argon2/, /^@fastify\/swagger-ui/, /^ssh2/];
 
 const [root] = process.argv.slice(2);
 const dist = path.join(root, 'dist');

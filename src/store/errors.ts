@@ -2,6 +2,8 @@
 const WHAT_TO_DO = {
   store_locked: 'Another sensor is writing to this data directory. Stop it, or give this one a directory of its own (--data).',
   store_too_new: 'The database was written by a newer version of ot-sensor. Use that version, or another data directory.',
+  store_outdated:
+    'The database was written by an earlier version of ot-sensor, which has it open. Stop that sensor and start this version.',
   store_not_a_database:
     'The file is not an ot-sensor database, or it is damaged. Move it away (or restore a backup) and start again.',
   store_unwritable:

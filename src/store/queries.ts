@@ -14,8 +14,8 @@ import type {
   PartRow,
 } from './change-set.ts';
 import { StoreError } from './errors.ts';
-import { checkVersion } from './migrations.ts';
-import { DATABASE_FILE } from './writer.ts';
+import { checkVersion, SCHEMA_VERSION } from './migrations.ts';
+import { DATABASE_FILE, Writer } from './writer.ts';
 
 /** A page of rows. `next_cursor` is to be given as `cursor` for the next one; null at the end. */
 export interface Page<Row> {
@@ -94,7 +94,7 @@ export interface AlertFilter extends Range {
   operation?: string;
   severity?: string | string[];
   kind?: string | string[];
-  status?: string;
+  status?: string | string[];
   zone?: string;
   technique?: string;
   text?: string;
@@ -127,6 +127,30 @@ export type StoredAlert = AlertRow & {
   /** Number of comments. */
   comments: number;
 };
+
+export interface DevicePairFilter {
+  /** Only pairs of this device. */
+  device: number | null;
+  discovered_before_ms: number | null;
+  discovered_after_ms: number | null;
+  active_since_ms: number | null;
+}
+
+export interface DevicePair {
+  first_device: number;
+  second_device: number;
+  first_ms: number;
+  last_ms: number;
+  ports: number[];
+  protocols: { app_proto: string; proto: string; operations: string[] }[];
+}
+
+/** By device. */
+export interface DeviceFacts {
+  spoken: Map<number, { app_proto: string; number: number; ips: string[] }[]>;
+  firmware: Map<number, AttributeRow[]>;
+  dynamic: Set<number>;
+}
 
 export interface AlertComment {
   id: number;
@@ -257,7 +281,8 @@ function rowMaker(names: readonly string[], flags: readonly string[], json: read
 
 /**
  * Reads the database over a connection that cannot write; beside a running writer it sees whole change sets. All lists are in the order
- * of their ids. Throws `StoreError`: `store_missing` where there is none, `store_too_new`, `store_not_a_database`.
+ * of their ids. One of an earlier version is brought up to date first. Throws `StoreError`: `store_missing` where there is none,
+ * `store_too_new`, `store_outdated`, `store_not_a_database`.
  */
 export class StoreReader {
   readonly file: string;
@@ -270,7 +295,9 @@ export class StoreReader {
     let db: Database.Database | undefined;
     try {
       db = new Database(this.file, { readonly: true, fileMustExist: true });
-      if (checkVersion(db, this.file) === 0) throw new StoreError('store_missing', `${this.file} is empty`);
+      const version = checkVersion(db, this.file);
+      if (version === 0) throw new StoreError('store_missing', `${this.file} is empty`);
+      if (version < SCHEMA_VERSION) bringUpToDate(directory, version);
     } catch (error) {
       db?.close();
       throw StoreError.of(error, this.file);
@@ -429,6 +456,84 @@ export class StoreReader {
     return new Map(rows.map((row) => [row.device_id, { ...row, ...flags(row) }]));
   }
 
+  /**
+   * Pairs of devices that talk, each once with all their conversations: the lower id first. Conversations with an end that is no
+   * device (a multicast group) are left out; those of a device with itself too.
+   */
+  devicePairs({ device, discovered_before_ms, discovered_after_ms, active_since_ms }: DevicePairFilter): DevicePair[] {
+    const where = new Where().and(
+      'opener_device IS NOT NULL AND responder_device IS NOT NULL AND opener_device <> responder_device',
+    );
+    if (device !== null) where.and('opener_device = ? OR responder_device = ?', device, device);
+    const having = new Where();
+    if (discovered_before_ms !== null) having.and('min(first_ms) <= ?', discovered_before_ms);
+    if (discovered_after_ms !== null) having.and('min(first_ms) >= ?', discovered_after_ms);
+    if (active_since_ms !== null) having.and('max(last_ms) >= ?', active_since_ms);
+    const pairs = this.#all<DevicePair & { conversations: string }>(
+      `SELECT min(opener_device, responder_device) AS first_device, max(opener_device, responder_device) AS second_device,
+       min(first_ms) AS first_ms, max(last_ms) AS last_ms,
+       json_group_array(DISTINCT server_port) FILTER (WHERE server_port > 0) AS ports,
+       json_group_array(json_array(app_proto, proto, (SELECT json_group_array(DISTINCT operation) FROM activities a WHERE a.connection_id = connections.id))) AS protocols
+       FROM connections ${where} GROUP BY 1, 2 ${having.clauses.length > 0 ? `HAVING ${having.clauses.join(' AND ')}` : ''} ORDER BY 1, 2`,
+      [...where.values, ...having.values],
+      [],
+      ['ports', 'protocols'],
+    );
+    for (const pair of pairs) {
+      pair.ports.sort((a, b) => a - b);
+      const protocols = new Map<string, DevicePair['protocols'][number]>();
+      for (const [app_proto, proto, operations] of pair.protocols as unknown as [string, string, string | string[]][]) {
+        const key = app_proto || proto;
+        const known = protocols.get(key) ?? { app_proto, proto, operations: [] };
+        const more = typeof operations === 'string' ? (JSON.parse(operations) as string[]) : operations;
+        protocols.set(key, { ...known, operations: [...new Set([...known.operations, ...more])].sort() });
+      }
+      pair.protocols = [...protocols.values()];
+    }
+    return pairs;
+  }
+
+  /** Of these devices: what they speak, with which addresses; what they say of themselves and their modules; whether DHCP gave an address. */
+  deviceFacts(devices: readonly number[]): DeviceFacts {
+    const ids = [JSON.stringify(devices)];
+    const these = 'IN (SELECT value FROM json_each(?))';
+    const spoken: DeviceFacts['spoken'] = new Map();
+    const protocols = this.#all<{ device: number; app_proto: string; ips: string[] }>(
+      `SELECT device, app_proto, json_group_array(DISTINCT ip) FILTER (WHERE ip <> '') AS ips FROM (
+         SELECT opener_device AS device, app_proto, opener_ip AS ip FROM connections WHERE opener_device ${these}
+         UNION SELECT responder_device, app_proto, responder_ip FROM connections WHERE responder_device ${these})
+       GROUP BY 1, 2 ORDER BY 1, 2`,
+      [...ids, ...ids],
+      [],
+      ['ips'],
+    );
+    for (const { device, app_proto, ips } of protocols) {
+      if (!spoken.has(device)) spoken.set(device, []);
+      const of_device = spoken.get(device)!;
+      of_device.push({ app_proto, number: of_device.length + 1, ips });
+    }
+    const firmware: DeviceFacts['firmware'] = new Map();
+    const said = this.#all<AttributeRow>(
+      `SELECT * FROM attributes WHERE device_id ${these} AND preferred
+       AND attribute IN ('serial', 'model', 'order_code', 'firmware', 'description', 'name') ORDER BY device_id, part, attribute`,
+      ids,
+    );
+    for (const row of said) firmware.set(row.device_id, [...(firmware.get(row.device_id) ?? []), row]);
+    // A device that only told its name has no firmware to speak of.
+    for (const [device, rows] of firmware) {
+      const parts = new Set(rows.filter(({ attribute }) => !['name', 'description'].includes(attribute)).map(({ part }) => part));
+      firmware.set(
+        device,
+        rows.filter(({ part }) => parts.has(part)),
+      );
+    }
+    const dynamic = this.#all<{ device_id: number }>(
+      `SELECT DISTINCT device_id FROM addresses WHERE device_id ${these} AND how = 'dhcp' AND current`,
+      ids,
+    );
+    return { spoken, firmware, dynamic: new Set(dynamic.map((row) => row.device_id)) };
+  }
+
   /** Changes with every change set and every change by people: what was read is old when it is another. */
   version(): number {
     return this.#db.pragma('data_version', { simple: true }) as number;
@@ -464,6 +569,14 @@ export class StoreReader {
   /** Alerts of each kind there is, and how often they were raised. */
   alertTotals(): AlertTotal[] {
     return this.#all<AlertTotal>('SELECT kind, count(*) AS alerts, sum(count) AS times FROM alerts GROUP BY kind ORDER BY kind');
+  }
+
+  /** Open alerts by severity. */
+  openAlerts(): Record<string, number> {
+    const rows = this.#all<{ severity: string; n: number }>(
+      "SELECT severity, count(*) AS n FROM alerts WHERE status = 'open' GROUP BY severity",
+    );
+    return Object.fromEntries(rows.map(({ severity, n }) => [severity, n]));
   }
 
   /** Rows of each table: devices (without merged ones), connections, activities, alerts, evidence, events, captures. */
@@ -570,6 +683,16 @@ export class StoreReader {
 
   #one<Row>(sql: string, ...values: unknown[]): Row | undefined {
     return this.#all<Row>(sql, values)[0];
+  }
+}
+
+/** Throws `store_outdated` where somebody else writes it. */
+function bringUpToDate(directory: string, version: number): void {
+  try {
+    new Writer(directory).close();
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.code !== 'store_locked') throw error;
+    throw new StoreError('store_outdated', `${directory} has schema version ${version}, this program needs ${SCHEMA_VERSION}`);
   }
 }
 

@@ -1,4 +1,4 @@
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import type { ChangeSet } from './change-set.ts';
@@ -92,7 +92,8 @@ export class Writer {
 /** The lock is a transaction held open in a file of its own: the kernel lets go of it however the process ends. */
 function lockDirectory(directory: string): Database.Database {
   const file = join(directory, LOCK_FILE);
-  const lock = new Database(file, { timeout: 0 });
+  // Long enough for somebody who only looks whether it is held (`isBeingWritten`).
+  const lock = new Database(file, { timeout: 200 });
   try {
     lock.pragma('journal_mode = MEMORY');
     lock.exec('BEGIN EXCLUSIVE');
@@ -103,6 +104,23 @@ function lockDirectory(directory: string): Database.Database {
       throw new StoreError('store_locked', `${directory} is in use by another sensor`, { cause: error });
     }
     throw error;
+  }
+}
+
+/** Whether a sensor has this data directory open for writing, in whatever process. */
+export function isBeingWritten(directory: string): boolean {
+  const file = join(directory, LOCK_FILE);
+  if (!existsSync(file)) return false;
+  let lock: Database.Database | undefined;
+  try {
+    lock = new Database(file, { timeout: 0, readonly: true, fileMustExist: true });
+    lock.prepare('SELECT count(*) FROM sqlite_schema').get();
+    return false;
+  } catch (error) {
+    if ((error as { code?: string }).code?.startsWith('SQLITE_BUSY')) return true;
+    throw StoreError.of(error, file);
+  } finally {
+    lock?.close();
   }
 }
 

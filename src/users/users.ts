@@ -3,6 +3,7 @@ import type { Notifications } from '../appliance/notifications.ts';
 import { Settings } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
 import type { AuditLog } from './audit.ts';
+import { forgetFirstPassword } from './first-user.ts';
 import { hashPassword, passwordFault, passwordFits } from './passwords.ts';
 import { ROLES, type Role } from './permissions.ts';
 import { ACCESS } from './settings.ts';
@@ -140,6 +141,7 @@ export class Users {
       this.forgetFailures(`user ${name}`);
       this.note(by, 'user.reset_password', name, {});
     });
+    forgetFirstPassword(this.database);
   }
 
   /** A user sets an own new password. Throws `not_signed_in`, `locked`, `password_policy`. */

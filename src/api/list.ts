@@ -1,0 +1,168 @@
+import type { FastifyInstance } from 'fastify';
+import { type Static, type TObject, type TProperties, Type } from 'typebox';
+import { OperatingError } from '../errors.ts';
+import type { Cursor, Page, Range, StoreReader } from '../store/queries.ts';
+import type { Permission } from '../users/permissions.ts';
+import type { Answers } from './answers.ts';
+import type { ApiContext } from './context.ts';
+import { csvOf } from './csv.ts';
+import { ErrorBody } from './errors.ts';
+
+export const MAX_PAGE = 1000;
+const DEFAULT_PAGE = 50;
+
+/** A list over the API: its rows, what it can be filtered and sorted by, and where they come from. */
+export interface List<Row extends TProperties, Filter extends TProperties> {
+  path: string;
+  /** The resource, for the documentation. */
+  tag: string;
+  summary: string;
+  permission: Permission;
+  row: TObject<Row>;
+  filter: TObject<Filter>;
+  sorts: readonly string[];
+  /** The highest ids first, where no order is asked for. */
+  newest_first?: boolean;
+  read: (reader: StoreReader, filter: Static<TObject<Filter>> & Range) => Page<object>;
+}
+
+const Paging = {
+  limit: Type.Optional(Type.Integer({ minimum: 1, maximum: MAX_PAGE, default: DEFAULT_PAGE, description: 'Rows of a page.' })),
+  cursor: Type.Optional(
+    Type.String({ maxLength: 500, description: '`next_cursor` of the page before; with the same filter and order.' }),
+  ),
+  fields: Type.Optional(Type.String({ maxLength: 1000, description: 'Only these fields, as a list with commas.' })),
+  since: Type.Optional(Type.String({ maxLength: 40, description: 'Seen at or after this time: milliseconds, or ISO 8601.' })),
+  until: Type.Optional(Type.String({ maxLength: 40, description: 'Seen at or before this time.' })),
+};
+
+/**
+ * Pages of rows as JSON or CSV, by `Accept`. JSON: `{ items, next_cursor }`. CSV has the next cursor in the header `x-next-cursor`.
+ * Answers carry an ETag.
+ */
+export function list<Row extends TProperties, Filter extends TProperties>(
+  app: FastifyInstance,
+  context: ApiContext,
+  answers: Answers,
+  { path, tag, summary, permission, row, filter, sorts, newest_first = false, read }: List<Row, Filter>,
+): void {
+  const columns = Object.keys(row.properties);
+  const orders = ['id', ...sorts].flatMap((one) => [one, `-${one}`]);
+  const standing = newest_first ? '-id' : 'id';
+  const Sort = Type.Optional(
+    Type.String({ enum: orders, default: standing, description: 'A column; with "-" before it the highest first.' }),
+  );
+  const items = Type.Array(Type.Partial(row));
+  const body = Type.Object({
+    items,
+    next_cursor: Type.Union([Type.String(), Type.Null()], { description: 'null: the last page.' }),
+  });
+  app.get(
+    path,
+    {
+      config: { permission },
+      schema: {
+        tags: [tag],
+        summary,
+        querystring: Type.Object({ ...filter.properties, ...Paging, sort: Sort }, { additionalProperties: false }),
+        response: {
+          200: { content: { 'application/json': { schema: body }, 'text/csv': { schema: Type.String() } } },
+          '4xx': ErrorBody,
+        },
+      },
+    },
+    async (request, reply) => {
+      const query = request.query as Query;
+      const csv = wantsCsv(request.headers.accept);
+      // The cursor is told in a header, which is not part of what is kept: CSV is made anew.
+      const make = () => {
+        const { limit = DEFAULT_PAGE, cursor, fields, since, until, sort = standing, ...given } = query;
+        const shown = fieldsOf(fields, columns);
+        const range: Range = {
+          limit,
+          cursor: cursorOf(cursor),
+          since_ms: timeOf('since', since),
+          until_ms: timeOf('until', until),
+        };
+        range.descending = sort.startsWith('-');
+        const column = sort.replace('-', '');
+        if (column !== 'id') range.sort = column;
+        if (range.cursor !== undefined && (typeof range.cursor === 'number') !== (column === 'id'))
+          throw new OperatingError('usage', 'cursor: it belongs to another order');
+        const page = read(context.store.reader, { ...(given as Static<TObject<Filter>>), ...range });
+        const rows = shown === null ? page.rows : page.rows.map((one) => pick(one, shown));
+        return { rows, next: page.next_cursor === null ? null : cursorText(page.next_cursor), shown: shown ?? columns };
+      };
+      if (csv) {
+        const { rows, next, shown } = make();
+        if (next !== null) void reply.header('x-next-cursor', next);
+        return reply.type('text/csv; charset=utf-8').header('vary', 'accept').send(csvOf(shown, rows));
+      }
+      const type = 'application/json';
+      return answers.answer(context, request, reply, `${type}; charset=utf-8`, () => {
+        const { rows, next } = make();
+        const payload = { items: rows, next_cursor: next };
+        return reply.getSerializationFunction('200', type)?.(payload) ?? JSON.stringify(payload);
+      });
+    },
+  );
+}
+
+interface Query {
+  limit?: number;
+  cursor?: string;
+  fields?: string;
+  since?: string;
+  until?: string;
+  sort?: string;
+  [name: string]: unknown;
+}
+
+/** The first of what is accepted that we have decides. */
+export function wantsCsv(accept: string | undefined): boolean {
+  const known = accept?.split(',').map((one) => one.split(';', 1)[0].trim()) ?? [];
+  return known.find((one) => ['text/csv', 'application/json', '*/*'].includes(one)) === 'text/csv';
+}
+
+function fieldsOf(text: string | undefined, columns: readonly string[]): string[] | null {
+  if (text === undefined || text === '') return null;
+  const names = text.split(',').map((name) => name.trim());
+  const unknown = names.find((name) => !columns.includes(name));
+  if (unknown !== undefined)
+    throw new OperatingError('usage', `fields: there is no "${unknown.slice(0, 100)}"; there are ${columns.join(', ')}`);
+  return names;
+}
+
+function pick(row: object, names: readonly string[]): object {
+  return Object.fromEntries(names.map((name) => [name, (row as Record<string, unknown>)[name]]));
+}
+
+/** Milliseconds, or ISO 8601. */
+export function timeOf(name: string, text: string | undefined): number | undefined {
+  if (text === undefined || text === '') return undefined;
+  const ms = /^\d+(\.\d+)?$/.test(text) ? Number(text) : Date.parse(text);
+  if (Number.isNaN(ms))
+    throw new OperatingError('usage', `${name}: it takes milliseconds or a time such as 2026-01-31T12:00:00Z`);
+  return ms;
+}
+
+const cursorText = (cursor: Cursor): string => Buffer.from(JSON.stringify(cursor)).toString('base64url');
+
+function cursorOf(text: string | undefined): Cursor | undefined {
+  if (text === undefined || text === '') return undefined;
+  try {
+    const value: unknown = JSON.parse(Buffer.from(text, 'base64url').toString());
+    if (Number.isSafeInteger(value)) return value as number;
+    const pair = value as [string | number, number];
+    if (
+      Array.isArray(pair) &&
+      pair.length === 2 &&
+      ['string', 'number'].includes(typeof pair[0]) &&
+      Number.isSafeInteger(pair[1])
+    )
+      return pair;
+  } catch {
+    // Said below.
+  }
+  throw new OperatingError('usage', 'cursor: it is not one that was given out');
+}

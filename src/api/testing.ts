@@ -1,0 +1,79 @@
+/** For tests of the API: one over the database of a replayed plant, with a user of each role, asked without a network. */
+import type { FastifyInstance, InjectOptions, RouteOptions } from 'fastify';
+import { openManagement, SECTIONS } from '../appliance/appliance.ts';
+import { Certificate } from '../appliance/certificate.ts';
+import { StoreAccess } from '../appliance/store-access.ts';
+import { ot, PLANT, remove, temporaryFolder, ZONES } from '../cli/testing.ts';
+import { Health } from '../health/health.ts';
+import { ROLES, type Role } from '../users/permissions.ts';
+import { ROOT } from '../users/users.ts';
+import type { ApiContext } from './context.ts';
+import { buildServer } from './server.ts';
+
+export const PASSWORD = 'Corvus-17-brake';
+
+export interface TestApi {
+  app: FastifyInstance;
+  context: ApiContext;
+  directory: string;
+  routes: RouteOptions[];
+  /** A token of each role; its user's name is the role with a dot for the underscore. */
+  tokens: Record<Role, string>;
+  /** As somebody, an administrator where left out; null: nobody. */
+  ask: (options: InjectOptions & { as?: Role | null }) => Promise<Answer>;
+  close: () => Promise<void>;
+}
+
+export interface Answer {
+  status: number;
+  headers: Record<string, unknown>;
+  text: string;
+  bytes: Buffer;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
+  json: any;
+}
+
+/** `database: false`: nothing was captured yet. */
+export async function testApi({ database = true } = {}): Promise<TestApi> {
+  const directory = temporaryFolder();
+  if (database) {
+    const replayed = await ot(['replay', PLANT, '--zones', ZONES, '--data', directory]);
+    if (replayed.code !== 0) throw new Error(replayed.stderr);
+  }
+  const management = openManagement(directory);
+  const store = new StoreAccess(directory);
+  const health = new Health({ version: '1.2.3', directory, store, notifications: management.notifications });
+  const certificate = new Certificate(directory);
+  const context: ApiContext = { version: '1.2.3', directory, sections: SECTIONS, store, health, certificate, ...management };
+  const tokens = {} as Record<Role, string>;
+  for (const role of ROLES) {
+    const user = await management.users.create({ name: role.replace('_', '.'), role, password: PASSWORD }, ROOT);
+    tokens[role] = management.tokens.create({ name: 'test', user_id: user.id, role }, ROOT).secret;
+  }
+  const routes: RouteOptions[] = [];
+  const app = await buildServer(context, null, (route) => routes.push(route));
+  return {
+    app,
+    context,
+    directory,
+    routes,
+    tokens,
+    ask: async ({ as = 'admin', headers, ...options }) => {
+      const given = as === null ? {} : { authorization: tokens[as] };
+      const {
+        statusCode,
+        headers: answered,
+        body,
+        rawPayload,
+      } = await app.inject({ ...options, headers: { ...given, ...headers } });
+      const json = body !== '' && /json/.test(String(answered['content-type'])) ? JSON.parse(body) : undefined;
+      return { status: statusCode, headers: answered, text: body, bytes: rawPayload, json };
+    },
+    close: async () => {
+      await app.close();
+      store.close();
+      management.database.close();
+      remove(directory);
+    },
+  };
+}

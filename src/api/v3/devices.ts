@@ -1,0 +1,213 @@
+import type { FastifyInstance } from 'fastify';
+import { type Static, Type } from 'typebox';
+import { OperatingError } from '../../errors.ts';
+import { type DeviceMarks, SORTS, type StoredDevice, type StoreReader } from '../../store/queries.ts';
+import type { Answers } from '../answers.ts';
+import { actorOf } from '../authenticate.ts';
+import type { ApiContext } from '../context.ts';
+import { ErrorBody } from '../errors.ts';
+import { list } from '../list.ts';
+import { Id, IdParams, Ip, Mac, Ms, Nullable, Text, Word } from '../schemas.ts';
+
+export const Device = Type.Object({
+  id: Id,
+  name: Text("What people called it, else what it calls itself; '' where nobody said."),
+  type: Text('plc, rtu, hmi, …; unknown.'),
+  type_reason: Text('Why it is taken for that.'),
+  purdue_level: Nullable(Type.Integer({ minimum: 0, maximum: 5 })),
+  vendor: Text(),
+  model: Text(),
+  firmware: Text(),
+  serial: Text(),
+  ip: Text('The main address; all are in addresses.'),
+  mac: Text(),
+  addresses: Type.Array(Type.String()),
+  macs: Type.Array(Type.String()),
+  segment: Text("VLANs from the outside in, 10 or 100.20; '' untagged."),
+  zone: Text(),
+  authorized: Type.Boolean({ description: 'False where somebody said so.' }),
+  scanner: Type.Boolean(),
+  programming_station: Type.Boolean(),
+  programming_reason: Text(),
+  router: Type.Boolean(),
+  gateway: Type.Boolean(),
+  parts: Type.Integer({ description: 'Units, outstations and modules behind or in it.' }),
+  note: Text(),
+  first_ms: Ms,
+  last_ms: Ms,
+});
+export type Device = Static<typeof Device>;
+
+const Filter = Type.Object({
+  ip: Type.Optional(Ip),
+  mac: Type.Optional(Mac),
+  type: Type.Optional(Word),
+  zone: Type.Optional(Word),
+  purdue_level: Type.Optional(Type.Integer({ minimum: 0, maximum: 5 })),
+  protocol: Type.Optional(Type.String({ maxLength: 200, description: 'Takes part in a conversation of this protocol.' })),
+  programming_station: Type.Optional(Type.Boolean()),
+  text: Type.Optional(Type.String({ maxLength: 200, description: 'In name, vendor, model, type, an address or any attribute.' })),
+});
+
+const Interface = Type.Object({
+  mac: Text(),
+  segment: Text(),
+  vendor: Text(),
+  router: Type.Boolean(),
+  first_ms: Ms,
+  last_ms: Ms,
+});
+const Address = Type.Object({
+  ip: Text(),
+  mac: Text(),
+  segment: Text(),
+  how: Text('arp, dhcp or traffic.'),
+  via_mac: Text('The router behind which it is.'),
+  current: Type.Boolean(),
+  first_ms: Ms,
+  last_ms: Ms,
+});
+const Attribute = Type.Object({
+  part: Text("'' the device itself."),
+  attribute: Text(),
+  value: Text(),
+  app_proto: Text(),
+  field: Text('The field of the protocol that said it.'),
+  current: Type.Boolean(),
+  preferred: Type.Boolean({ description: 'The one that is shown.' }),
+  first_ms: Ms,
+  last_ms: Ms,
+  first_frame: Type.Integer(),
+  capture_id: Type.Integer(),
+});
+const Part = Type.Object({
+  part: Text(),
+  kind: Text(),
+  number: Type.Integer(),
+  ip: Text(),
+  app_proto: Text(),
+  first_ms: Ms,
+  last_ms: Ms,
+});
+
+const Marks = Type.Object(
+  {
+    authorized: Type.Optional(Nullable(Type.Boolean())),
+    scanner: Type.Optional(Nullable(Type.Boolean())),
+    programming_station: Type.Optional(Nullable(Type.Boolean())),
+    name: Type.Optional(Nullable(Type.String({ maxLength: 200 }))),
+    type: Type.Optional(Nullable(Type.String({ maxLength: 50 }))),
+    note: Type.Optional(Nullable(Type.String({ maxLength: 4000 }))),
+  },
+  {
+    additionalProperties: false,
+    description: 'What people say of it goes before what the sensor found out; null takes it back.',
+  },
+);
+
+/** The device as it is shown: what people said of it goes before what was found out. */
+export function deviceOf(row: StoredDevice, marks: DeviceMarks | undefined): Device {
+  const { behaviour: _, first_frame: _frame, capture_id: _capture, ...device } = row;
+  return {
+    ...device,
+    name: marks?.name ?? device.name,
+    type: marks?.type ?? device.type,
+    type_reason: marks?.type ? `set by ${marks.changed_by}` : device.type_reason,
+    programming_station: marks?.programming_station ?? device.programming_station,
+    authorized: marks?.authorized ?? true,
+    scanner: marks?.scanner ?? false,
+    note: marks?.note ?? '',
+  };
+}
+
+export function devicesOf(reader: StoreReader, rows: readonly StoredDevice[]): Device[] {
+  const marks = reader.marks(rows.map((row) => row.id));
+  return rows.map((row) => deviceOf(row, marks.get(row.id)));
+}
+
+export function devices(app: FastifyInstance, context: ApiContext, answers: Answers): void {
+  list(app, context, answers, {
+    path: '/devices',
+    tag: 'devices',
+    summary: 'The devices, with what is known of each',
+    permission: 'inventory.read',
+    row: Device,
+    filter: Filter,
+    sorts: SORTS.devices,
+    read: (reader, filter) => {
+      const page = reader.devices(filter);
+      return { ...page, rows: devicesOf(reader, page.rows) };
+    },
+  });
+
+  const one = (id: number): Device => {
+    const { reader } = context.store;
+    const row = reader.device(id);
+    if (row === null) throw new OperatingError('not_found', `there is no device ${id}`);
+    return devicesOf(reader, [row])[0];
+  };
+
+  app.get(
+    '/devices/:id',
+    {
+      config: { permission: 'inventory.read' },
+      schema: {
+        tags: ['devices'],
+        summary:
+          'A device with its interfaces, addresses, attributes and parts, and the evidence for each; a merged one as what it was merged into',
+        params: IdParams,
+        response: {
+          200: Type.Object({
+            device: Device,
+            interfaces: Type.Array(Interface),
+            addresses: Type.Array(Address),
+            attributes: Type.Array(Attribute),
+            parts: Type.Array(Part),
+          }),
+          '4xx': ErrorBody,
+        },
+      },
+    },
+    async (request) => {
+      const device = one((request.params as Static<typeof IdParams>).id);
+      const { reader } = context.store;
+      return {
+        device,
+        interfaces: reader.interfaces(device.id),
+        addresses: reader.addresses(device.id),
+        attributes: reader.attributes(device.id),
+        parts: reader.parts(device.id),
+      };
+    },
+  );
+
+  app.patch(
+    '/devices/:id',
+    {
+      config: { permission: 'devices.manage' },
+      schema: {
+        tags: ['devices'],
+        summary: 'Say what a device is, and whether it is authorised',
+        params: IdParams,
+        body: Marks,
+        response: { 200: Device, '4xx': ErrorBody },
+      },
+    },
+    async (request) => {
+      const { id } = request.params as Static<typeof IdParams>;
+      const changes = request.body as Static<typeof Marks>;
+      const actor = actorOf(request);
+      if (!context.store.operator.mark(id, changes, actor.name, Date.now()))
+        throw new OperatingError('not_found', `there is no device ${id}`);
+      context.audit.add({
+        actor: actor.name,
+        address: actor.address,
+        action: 'device.mark',
+        subject: `${id}`,
+        outcome: 'done',
+        details: changes,
+      });
+      return one(id);
+    },
+  );
+}

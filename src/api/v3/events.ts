@@ -1,0 +1,32 @@
+import type { FastifyInstance } from 'fastify';
+import { Type } from 'typebox';
+import { SORTS } from '../../store/queries.ts';
+import type { Answers } from '../answers.ts';
+import type { ApiContext } from '../context.ts';
+import { list } from '../list.ts';
+import { Id, Ms, Nullable, Text, Word, wordsOf } from '../schemas.ts';
+
+export const Event = Type.Object({
+  id: Id,
+  time_ms: Ms,
+  kind: Text(),
+  device_id: Nullable(Id),
+  title: Text(),
+  details: Type.Record(Type.String(), Type.Unknown()),
+  capture_id: Type.Integer(),
+  frame: Type.Integer(),
+});
+
+export function events(app: FastifyInstance, context: ApiContext, answers: Answers): void {
+  list(app, context, answers, {
+    path: '/events',
+    tag: 'events',
+    summary: 'The timeline: what changed in the network, the newest first',
+    permission: 'events.read',
+    row: Event,
+    filter: Type.Object({ device: Type.Optional(Id), kind: Type.Optional(Word), text: Type.Optional(Word) }),
+    sorts: SORTS.events,
+    newest_first: true,
+    read: (reader, { kind, ...filter }) => reader.events({ ...filter, kind: wordsOf(kind) }),
+  });
+}

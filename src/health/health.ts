@@ -1,0 +1,225 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import type { Notifications } from '../appliance/notifications.ts';
+import type { StoreAccess } from '../appliance/store-access.ts';
+import { StoreError } from '../store/errors.ts';
+import type { StoredCapture } from '../store/queries.ts';
+import { isBeingWritten } from '../store/writer.ts';
+
+/** Numbers are counts since the capture began, where nothing else is said. */
+export interface HealthReport {
+  /** `critical` while a critical notification is open, `degraded` with any other above a warning. */
+  status: 'healthy' | 'degraded' | 'critical';
+  version: string;
+  time_ms: number;
+  uptime_s: number;
+  sensor: SensorHealth;
+  volumes: VolumeHealth[];
+  memory: { total_bytes: number; available_bytes: number; process_bytes: number };
+  /** Load of the last minute, divided by the number of processors. */
+  load: number;
+  certificate_expires_ms: number | null;
+  /** Rows of each table of the database. */
+  stored: Record<string, number>;
+  open_alerts: Record<string, number>;
+  open_notifications: number;
+}
+
+export interface SensorHealth {
+  running: boolean;
+  source: string;
+  packets: number;
+  bytes: number;
+  received: number;
+  inspected: number;
+  headers_only: number;
+  dropped_by_kernel: number;
+  dropped_by_us: Record<string, number>;
+  /** Of the last packet; null where there was none. */
+  last_packet_ms: number | null;
+  /** Over the last seconds; null where that is not known yet. */
+  packets_per_second: number | null;
+  bytes_per_second: number | null;
+  interfaces: InterfaceHealth[];
+}
+
+export interface InterfaceHealth {
+  name: string;
+  received: number;
+  dropped_by_kernel: number;
+  dropped_by_interface: number;
+  dropped_by_us: number;
+}
+
+export interface VolumeHealth {
+  path: string;
+  total_bytes: number;
+  free_bytes: number;
+  used_percent: number;
+}
+
+export interface HealthSources {
+  version: string;
+  directory: string;
+  store: StoreAccess;
+  notifications: Notifications;
+  /** Folders whose volumes are looked at; the data directory is one. */
+  folders?: () => string[];
+  certificateExpires?: () => number | null;
+}
+
+/** Counting rows reads whole tables: not for every question. */
+const COUNT_MS = 10_000;
+/** The sensor writes its counters down every ten seconds. */
+const RATE_MS = 5000;
+
+/** How the sensor and its appliance are. Reads what there is when asked; never throws for what is missing. */
+export class Health {
+  private readonly sources: HealthSources;
+  private counted: { at_ms: number; stored: Record<string, number>; open_alerts: Record<string, number> } | null = null;
+  private sample: { at_ms: number; capture: number; packets: number; bytes: number } | null = null;
+  private rate: { packets: number; bytes: number } | null = null;
+
+  constructor(sources: HealthSources) {
+    this.sources = sources;
+  }
+
+  report(): HealthReport {
+    const { version, directory, notifications, folders, certificateExpires } = this.sources;
+    const open = notifications.list({ open: true, limit: 1000 });
+    const { stored, open_alerts } = this.counts();
+    const worst = open.some((one) => one.severity === 'critical') ? 'critical' : 'degraded';
+    return {
+      status: open.every((one) => one.severity === 'warning') ? 'healthy' : worst,
+      version,
+      time_ms: Date.now(),
+      uptime_s: Math.floor(process.uptime()),
+      sensor: this.sensor(),
+      volumes: volumesOf([directory, ...(folders?.() ?? [])]),
+      memory: { total_bytes: os.totalmem(), available_bytes: availableMemory(), process_bytes: process.memoryUsage.rss() },
+      load: os.loadavg()[0] / os.cpus().length,
+      certificate_expires_ms: certificateExpires?.() ?? null,
+      stored,
+      open_alerts,
+      open_notifications: open.length,
+    };
+  }
+
+  private sensor(): SensorHealth {
+    const capture = this.capture();
+    const counters = capture?.counters ?? {};
+    const of = (name: string) => counters[`capture.${name}`] ?? 0;
+    this.measure(capture);
+    return {
+      running: this.running(),
+      source: capture?.source ?? '',
+      packets: capture?.packets ?? 0,
+      bytes: capture?.bytes ?? 0,
+      received: of('received'),
+      inspected: of('inspected'),
+      headers_only: of('headers_only'),
+      dropped_by_kernel: of('dropped_by_kernel'),
+      dropped_by_us: Object.fromEntries(
+        Object.entries(counters).flatMap(([name, count]) => {
+          const reason = /^capture\.dropped_by_us\.(.+)$/.exec(name)?.[1];
+          return reason === undefined ? [] : [[reason, count]];
+        }),
+      ),
+      last_packet_ms: capture?.last_ms ?? null,
+      packets_per_second: this.rate?.packets ?? null,
+      bytes_per_second: this.rate?.bytes ?? null,
+      interfaces: interfacesOf(counters),
+    };
+  }
+
+  private running(): boolean {
+    try {
+      return isBeingWritten(this.sources.directory);
+    } catch {
+      return false;
+    }
+  }
+
+  private capture(): StoredCapture | null {
+    return this.stored((reader) => reader.captures().at(-1) ?? null, null);
+  }
+
+  private measure(capture: StoredCapture | null): void {
+    const now = performance.now();
+    const { sample } = this;
+    if (capture === null || capture.finished) {
+      this.sample = null;
+      this.rate = null;
+    } else if (sample === null || sample.capture !== capture.id) {
+      this.sample = { at_ms: now, capture: capture.id, packets: capture.packets, bytes: capture.bytes };
+      this.rate = null;
+    } else if (now - sample.at_ms >= RATE_MS && (capture.packets !== sample.packets || now - sample.at_ms > 6 * RATE_MS)) {
+      const seconds = (now - sample.at_ms) / 1000;
+      this.rate = { packets: (capture.packets - sample.packets) / seconds, bytes: (capture.bytes - sample.bytes) / seconds };
+      this.sample = { at_ms: now, capture: capture.id, packets: capture.packets, bytes: capture.bytes };
+    }
+  }
+
+  private counts() {
+    const now = performance.now();
+    if (this.counted === null || now - this.counted.at_ms > COUNT_MS) {
+      const none: Record<string, number> = {};
+      const stored = this.stored((reader) => reader.totals(), none);
+      const open_alerts = this.stored((reader) => reader.openAlerts(), none);
+      this.counted = { at_ms: now, stored, open_alerts };
+    }
+    return this.counted;
+  }
+
+  private stored<Result>(read: (reader: StoreAccess['reader']) => Result, missing: Result): Result {
+    try {
+      return read(this.sources.store.reader);
+    } catch (error) {
+      if (error instanceof StoreError) return missing;
+      throw error;
+    }
+  }
+}
+
+function interfacesOf(counters: Readonly<Record<string, number>>): InterfaceHealth[] {
+  const names = Object.keys(counters).flatMap((name) => /^capture\.(.+)\.received$/.exec(name)?.[1] ?? []);
+  return names.map((name) => {
+    const of = (what: string) => counters[`capture.${name}.${what}`] ?? 0;
+    const own = Object.entries(counters).filter(([key]) => key.startsWith(`capture.${name}.dropped_by_us.`));
+    return {
+      name,
+      received: of('received'),
+      dropped_by_kernel: of('dropped_by_kernel'),
+      dropped_by_interface: of('dropped_by_interface'),
+      dropped_by_us: own.reduce((sum, [, count]) => sum + count, 0),
+    };
+  });
+}
+
+/** Each volume once. */
+function volumesOf(folders: readonly string[]): VolumeHealth[] {
+  const volumes = new Map<number, VolumeHealth>();
+  for (const path of folders) {
+    try {
+      const { dev } = fs.statSync(path);
+      if (volumes.has(dev)) continue;
+      const { blocks, bsize, bavail } = fs.statfsSync(path);
+      const used_percent = blocks === 0 ? 0 : Math.round((100 * (blocks - bavail)) / blocks);
+      volumes.set(dev, { path, total_bytes: blocks * bsize, free_bytes: bavail * bsize, used_percent });
+    } catch {
+      // A folder that is not there has no volume; whoever needs it says so.
+    }
+  }
+  return [...volumes.values()];
+}
+
+/** What can be had without swapping; free memory alone leaves out the caches. */
+function availableMemory(): number {
+  try {
+    const kib = /^MemAvailable:\s+(\d+) kB/m.exec(fs.readFileSync('/proc/meminfo', 'utf8'))?.[1];
+    if (kib !== undefined) return Number(kib) * 1024;
+  } catch {
+    // Not Linux.
+  }
+  return os.freemem();
+}
