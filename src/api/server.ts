@@ -2,6 +2,7 @@ import type { Server } from 'node:http';
 import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
+import { Ajv } from 'ajv';
 import Fastify, { type FastifyInstance, type FastifyServerOptions, type RouteOptions } from 'fastify';
 import { OperatingError } from '../errors.ts';
 import { Answers } from './answers.ts';
@@ -25,6 +26,10 @@ import { stream } from './v3/stream.ts';
 
 /** A certificate with its chain and the key, PEM; null: plain HTTP, for loopback alone. */
 export type Tls = { cert: string; key: string } | null;
+
+/** A query is text, in which 5 is a number; JSON says itself what is what. What is not known is a fault of whoever asks, and said. */
+const PARAMETERS = new Ajv({ coerceTypes: true, useDefaults: true });
+const BODIES = new Ajv({ useDefaults: true });
 
 /** One plugin a resource. */
 const OURS = [devices, connections, alerts, events, stream, health, accounts, settings, certificate] as const;
@@ -50,12 +55,11 @@ export async function buildServer(
     connectionTimeout: 0,
     keepAliveTimeout: 60_000,
     routerOptions: { maxParamLength: 200 },
-    // Parameters that are not known are faults of whoever asks, and said; text is not taken for a number where it is none.
-    ajv: { customOptions: { removeAdditional: false, coerceTypes: true, allErrors: false } },
     genReqId: requestIds(),
   };
   const secure = tls === null ? {} : { http2: true, https: { ...tls, allowHTTP1: true, minVersion: 'TLSv1.2' } };
   const app = Fastify({ ...options, ...secure } as FastifyServerOptions) as unknown as FastifyInstance<Server>;
+  app.setValidatorCompiler(({ schema, httpPart }) => (httpPart === 'body' ? BODIES : PARAMETERS).compile(schema as object));
   answerErrors(app);
   acceptForms(app);
   app.addHook('onSend', async (_, reply) => {
