@@ -15,6 +15,7 @@ interface ReplayArguments {
   speed: number;
   record?: RecordingOptions['mode'];
   recording?: string;
+  serve?: boolean;
   format: Format;
 }
 
@@ -34,7 +35,8 @@ export function register(program: Command): void {
     )
     .addOption(new Option('--record <all|ot>', 'record the packets, or those of OT conversations').choices(['all', 'ot']))
     .addOption(recordingOption())
-    .option('--exit', 'end after the summary (it always does)')
+    .option('--serve', 'then serve the API on loopback, until Ctrl-C; npm start does')
+    .addOption(new Option('--exit', 'end after the summary').conflicts('serve'))
     .addOption(format())
     .addHelpText(
       'after',
@@ -56,7 +58,7 @@ function speed(text: string): number {
 }
 
 async function run(files: string[], args: ReplayArguments): Promise<void> {
-  const { data, zones, shards, speed, record, recording, format } = args;
+  const { data, zones, shards, speed, record, recording, format, serve } = args;
   const interruption = interruptible();
   let progress: Progress | undefined;
   const running = replay(files, {
@@ -78,6 +80,7 @@ async function run(files: string[], args: ReplayArguments): Promise<void> {
   await printSummary(result, { data, zones, format });
   // A silent pipe that is still open must not keep us.
   if (interruption.signal.aborted) process.exit(EXIT_INTERRUPTED);
+  if (serve) await (await import('./serve.ts')).serveHere(data);
 }
 
 /** Ctrl-C ends a replay at a good place; the second one at once, which the database survives too. */

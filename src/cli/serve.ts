@@ -1,13 +1,15 @@
+import net from 'node:net';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { Appliance } from '../appliance/appliance.ts';
+import { Appliance, type ApplianceOptions } from '../appliance/appliance.ts';
 import { log } from '../log.ts';
 import { FIRST_PASSWORD_FILE } from '../users/first-user.ts';
 import { version } from '../version.ts';
 import { integer } from './arguments.ts';
 import { dataOption } from './data.ts';
 
-export const DEFAULT_PORT = 8443;
+const DEFAULT_PORT = 8443;
+const LOCAL_PORT = 8080;
 
 export function register(program: Command): void {
   program
@@ -35,22 +37,39 @@ interface ServeArguments {
 }
 
 async function serve({ data, host, port, tls }: ServeArguments): Promise<void> {
-  // The log reads its level when it is loaded with its first message.
+  await serveUntilSignal({ directory: path.resolve(data), host, port, tls }, data);
+}
+
+/** Says where the API is, and serves it until SIGINT or SIGTERM. `data`: the directory as it was named. */
+export async function serveUntilSignal(options: Omit<ApplianceOptions, 'version'>, data: string): Promise<void> {
   const stopped = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
-  const appliance = await Appliance.start({ version: version(), directory: path.resolve(data), host, port, tls });
+  const appliance = await Appliance.start({ version: version(), ...options });
   log.info({ url: appliance.url }, 'the API is served');
   process.stdout.write(welcome(appliance, data));
   await stopped;
   await appliance.stop();
 }
 
+/** After a replay: on loopback, for whoever sits at this machine; on another port where the usual one is taken. */
+export async function serveHere(data: string): Promise<void> {
+  const options = { directory: path.resolve(data), host: '127.0.0.1', tls: false };
+  const port = (await isFree(LOCAL_PORT)) ? LOCAL_PORT : 0;
+  await serveUntilSignal({ ...options, port }, data);
+}
+
+const isFree = (port: number) =>
+  new Promise<boolean>((resolve) => {
+    const probe = net.createServer().once('error', () => resolve(false));
+    probe.listen(port, '127.0.0.1', () => probe.close(() => resolve(true)));
+  });
+
 /** How to ask it. The first password is shown to people only: what a service prints ends up in a log. */
 export function welcome({ url, first }: Pick<Appliance, 'url' | 'first'>, data: string): string {
   const insecure = url.startsWith('https') ? ' -k' : '';
   const sign_in = `curl${insecure} ${url}/api/v3/session -H 'content-type: application/json' -d '{"name":"admin","password":"…"}'`;
-  const lines = [`The API is at ${url}, its description at ${url}/api/docs`];
+  const lines = [`\nThe API is at ${url}, its description at ${url}/api/docs`];
   if (first !== null) {
     const shown = process.stdout.isTTY
       ? `its first password, which is shown this once and to be changed: ${first.password}`
@@ -58,5 +77,5 @@ export function welcome({ url, first }: Pick<Appliance, 'url' | 'first'>, data: 
     lines.push(`The first user is "${first.name}", ${shown}`);
   }
   lines.push(`Sign in: ${sign_in}`, `Ask:     curl${insecure} ${url}/api/v3/alerts -H 'authorization: TOKEN'`);
-  return `${lines.join('\n')}\n`;
+  return `${lines.join('\n')}\nCtrl-C ends it.\n`;
 }

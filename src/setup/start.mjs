@@ -1,4 +1,5 @@
-// npm start: set up what is not, then replay the captures named (the plant capture of the fixtures where none is) and print what was found.
+// npm start: set up what is not, replay the captures named (the plant capture of the fixtures where none is), print what was found, and
+// serve the API until Ctrl-C; with --exit, or where the summary is for a program (--format), it ends there.
 import path from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { PROGRAM, prepare, ROOT } from './prepare.mjs';
@@ -15,6 +16,8 @@ const plant = [fixture('plant.pcap'), ...(given('--zones') ? [] : ['--zones', fi
 // A relative path means the folder the user stands in; npm has changed to the checkout.
 process.chdir(process.env.INIT_CWD ?? process.cwd());
 const program = path.join(ROOT, PROGRAM);
-process.argv = [process.execPath, program, 'replay', ...(files || given('--help') || given('-h') ? [] : plant), ...args];
+const help = given('--help') || given('-h');
+const serve = help || given('--exit') || given('--format') ? [] : ['--serve'];
+process.argv = [process.execPath, program, 'replay', ...(files || help ? [] : plant), ...serve, ...args];
 // In this process, so that Ctrl-C and the exit code are the program's own.
 await import(pathToFileURL(program).href);

@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { DIST, execute, PLANT, ROOT, remove, temporaryFolder } from '../cli/testing.ts';
@@ -23,6 +24,29 @@ describe.skipIf(!here)('npm start', () => {
     expect(stdout).toMatch(/\nZone crossings: 4\n/);
   });
 
+  it('then serves the API on loopback, says how to ask it, and ends with Ctrl-C', async () => {
+    let answer: Promise<Response> | undefined;
+    const { code, stdout } = await execute(process.execPath, [path.join(ROOT, 'src/setup/start.mjs'), '--data', 'served'], {
+      cwd: ROOT,
+      env: { INIT_CWD: folder },
+      started: (child) => {
+        let said = '';
+        child.stdout!.on('data', (bytes: Buffer) => {
+          said += bytes;
+          const url = /The API is at (\S+),/.exec(said)?.[1];
+          if (url === undefined || answer !== undefined || !said.includes('Ctrl-C')) return;
+          const password = fs.readFileSync(path.join(folder, 'served/first-password'), 'utf8').trim();
+          const request = { method: 'POST', headers: { 'content-type': 'application/json' } };
+          answer = fetch(`${url}/api/v3/session`, { ...request, body: JSON.stringify({ name: 'admin', password }) });
+          void answer.finally(() => child.kill('SIGINT'));
+        });
+      },
+    });
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^1,006 packets in /);
+    expect((await answer)?.status).toBe(201);
+  });
+
   it("replays the user's own captures, from the folder the user stands in", async () => {
     const { code, stdout } = await start(path.relative(folder, PLANT), '--data=own', '--exit');
     expect(code).toBe(0);
@@ -37,6 +61,7 @@ describe.skipIf(!here)('npm start', () => {
   it('ends with the exit code of the command', async () => {
     expect((await start('missing.pcap', '--data', 'missing')).code).toBe(2);
     expect((await start('--bogus')).code).toBe(2);
+    expect((await start('--serve', '--exit')).code).toBe(2);
   });
 
   it('is found by npx, which asks no registry', async () => {

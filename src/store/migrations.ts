@@ -117,6 +117,10 @@ const MIGRATIONS: readonly string[] = [
   CREATE INDEX alerts_by_source_ip ON alerts (source_ip);
   CREATE INDEX alerts_by_destination_ip ON alerts (destination_ip);
   CREATE INDEX alerts_by_last ON alerts (last_ms);
+  DROP INDEX connections_by_opener;
+  DROP INDEX connections_by_responder;
+  CREATE INDEX connections_by_opener ON connections (opener_device, app_proto);
+  CREATE INDEX connections_by_responder ON connections (responder_device, app_proto);
   CREATE INDEX connections_by_opener_ip ON connections (opener_ip);
   CREATE INDEX connections_by_responder_ip ON connections (responder_ip);
   CREATE INDEX events_by_time ON events (time_ms);

@@ -220,6 +220,8 @@ export interface Snapshot {
 const MAX_LIMIT = 10_000;
 const DEFAULT_LIMIT = 100;
 const ROWS_AT_ONCE = 2000;
+/** Conversations of a protocol up to which they are few. */
+const RARE = 5000;
 
 const DEVICE_FLAGS = ['programming_station', 'router', 'gateway'];
 
@@ -327,8 +329,14 @@ export class StoreReader {
     if (filter.mac !== undefined) where.and('id IN (SELECT device_id FROM interfaces WHERE mac = ?)', macText(filter.mac));
     if (filter.programming_station !== undefined) where.and('programming_station = ?', filter.programming_station ? 1 : 0);
     if (filter.protocol !== undefined) {
+      // Those of a rare protocol are found by its conversations, those of a common one by looking at each device.
+      const some = 'SELECT count(*) AS n FROM (SELECT 1 FROM connections WHERE app_proto = ? LIMIT ?)';
+      const rare = this.#one<{ n: number }>(some, filter.protocol, RARE + 1)!.n <= RARE;
       where.and(
-        `id IN (SELECT opener_device FROM connections WHERE app_proto = ? UNION SELECT responder_device FROM connections WHERE app_proto = ?)`,
+        rare
+          ? `id IN (SELECT opener_device FROM connections WHERE app_proto = ? UNION SELECT responder_device FROM connections WHERE app_proto = ?)`
+          : `EXISTS (SELECT 1 FROM connections WHERE opener_device = devices.id AND app_proto = ?)
+             OR EXISTS (SELECT 1 FROM connections WHERE responder_device = devices.id AND app_proto = ?)`,
         filter.protocol,
         filter.protocol,
       );
