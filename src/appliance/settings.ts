@@ -189,6 +189,7 @@ export function withoutSecrets(schema: TSchema, value: unknown): unknown {
   return mapSecrets(schema as Loose, value, undefined, (secret) => (secret === '' || secret === undefined ? '' : SECRET_SET));
 }
 
-function keepSecrets(schema: TSchema, given: unknown, before: unknown): unknown {
+/** What is written back as it was shown has its secrets as they were `before`; where there were none, none. */
+export function keepSecrets(schema: TSchema, given: unknown, before: unknown): unknown {
   return mapSecrets(schema as Loose, given, before, (secret, former) => (secret === SECRET_SET ? (former ?? '') : secret));
 }

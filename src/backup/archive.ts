@@ -22,6 +22,8 @@ export const MAX_MEMBERS = 50_000;
 const MAX_NAME = 240;
 const MAX_DEPTH = 32;
 const GZIP_LEVEL = 1;
+/** Little by little, so that the sensor's own syncs do not wait for gigabytes of ours. */
+const SYNC_BYTES = 16 << 20;
 
 export const Member = Type.Object(
   {
@@ -88,6 +90,7 @@ export async function writeArchive(
 ): Promise<{ size: number; sha256: string }> {
   const hash = crypto.createHash('sha256');
   let size = 0;
+  let synced = 0;
   const handle = await fs.promises.open(temporary, 'wx', 0o600);
   try {
     const packed = through(tarOf(archive), zlib.createGzip({ level: GZIP_LEVEL }));
@@ -96,6 +99,10 @@ export async function writeArchive(
       hash.update(part);
       size += part.length;
       for (let at = 0; at < part.length; ) at += (await handle.write(part, at)).bytesWritten;
+      if (size - synced > SYNC_BYTES) {
+        await handle.datasync();
+        synced = size;
+      }
     }
     await handle.sync();
   } catch (error) {

@@ -28,6 +28,7 @@ const LOCK = 'backup.lock';
 /** Pages a step of the copy takes, 1 MiB, and after how many it waits for the disk. */
 const STEP_PAGES = 256;
 const SYNC_STEPS = 32;
+const MAX_REST_MS = 2000;
 const MAX_FILE = 16 << 20;
 
 export interface ExtraFile {
@@ -169,13 +170,19 @@ export async function copyDatabase(
     db.prepare('SELECT count(*) FROM sqlite_schema').get();
     const page_size = db.pragma('page_size', { simple: true }) as number;
     let steps = 0;
+    let begun = performance.now();
     await db.backup(to, {
       progress({ totalPages, remainingPages }) {
         onProgress((totalPages - remainingPages) * page_size, totalPages * page_size);
         // Little by little, so that the sensor's own syncs do not wait for gigabytes of ours.
         steps++;
         if (target === undefined && steps > 1) target = fs.openSync(to, 'r');
-        if (target !== undefined && steps % SYNC_STEPS === 0) fs.fdatasyncSync(target);
+        if (target !== undefined && steps % SYNC_STEPS === 0) {
+          fs.fdatasyncSync(target);
+          // As long again the disk is the others'.
+          sleep(Math.min(performance.now() - begun, MAX_REST_MS));
+          begun = performance.now();
+        }
         return STEP_PAGES;
       },
     });
@@ -192,6 +199,8 @@ export async function copyDatabase(
     copy.close();
   }
 }
+
+const sleep = (ms: number): void => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 
 /** What nobody may read who opens a backup without keys; names what was left out because it is not known. */
 function removeSecrets(file: string): string[] {

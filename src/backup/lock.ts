@@ -31,3 +31,19 @@ export function lock(file: string, doing: string): Lock {
     throw new OperatingError('conflict', `${doing} is under way already in ${path.dirname(file)}: wait until it is done`);
   return held;
 }
+
+/** One of several who hold it together; `tryLock` fails meanwhile. null: somebody holds it alone. */
+export function tryShare(file: string): Lock | null {
+  const lock = new Database(file, { timeout: 0 });
+  try {
+    lock.pragma('journal_mode = MEMORY');
+    ownLike(file, path.dirname(file));
+    lock.exec('BEGIN');
+    lock.prepare('SELECT count(*) FROM sqlite_schema').get();
+    return lock;
+  } catch (error) {
+    lock.close();
+    if ((error as { code?: string }).code?.startsWith('SQLITE_BUSY')) return null;
+    throw StoreError.of(error, file);
+  }
+}

@@ -20,7 +20,7 @@ import { type Format, format, jsonText, printRows } from './table.ts';
 interface DataArguments {
   data: string;
 }
-interface OpeningArguments extends DataArguments {
+export interface OpeningArguments extends DataArguments {
   passphraseFile?: string;
   privateKey?: string;
   key: string[];
@@ -72,7 +72,7 @@ Examples:
 }
 
 /** With what a backup is opened, and whose signature it must have. */
-const opening = (command: Command): Command =>
+export const opening = (command: Command): Command =>
   command
     .option('--passphrase-file <file>', 'its first line opens an encrypted backup; or set OT_SENSOR_BACKUP_PASSPHRASE')
     .option('--private-key <file>', 'opens a backup that was encrypted for its public key (X25519, PEM)')
@@ -94,7 +94,7 @@ export function openingOf({ passphraseFile, privateKey }: OpeningArguments): Ope
   return passphrase === undefined || passphrase === '' ? null : { passphrase };
 }
 
-const trustOf = ({ data, key, unverified }: OpeningArguments): TrustedKeys => (unverified ? null : trustedKeys(data, key));
+export const trustOf = ({ data, key, unverified }: OpeningArguments): TrustedKeys => (unverified ? null : trustedKeys(data, key));
 
 /** Its settings too, so that the appliance and its commands do the same. */
 function applianceOf(data: string, config: string, version: string): { appliance: Appliance; settings: BackupSettings } {
