@@ -127,4 +127,17 @@ const MIGRATIONS: readonly string[] = [
   ) STRICT;
   CREATE INDEX backup_runs_by_kind ON backup_runs (kind, outcome, ended_ms);
   `,
+  `
+  CREATE TABLE forward_cursors (
+    destination TEXT NOT NULL, source TEXT NOT NULL, position INTEGER NOT NULL, sent INTEGER NOT NULL, dropped INTEGER NOT NULL,
+    PRIMARY KEY (destination, source)
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE forward_destinations (
+    destination TEXT PRIMARY KEY, last_success_ms INTEGER NOT NULL DEFAULT 0, last_error TEXT NOT NULL DEFAULT '',
+    last_error_ms INTEGER NOT NULL DEFAULT 0, failing_since_ms INTEGER NOT NULL DEFAULT 0
+  ) STRICT, WITHOUT ROWID;
+
+  CREATE TABLE forward_appliance (id INTEGER PRIMARY KEY CHECK (id = 1), uuid TEXT NOT NULL) STRICT;
+  `,
 ];

@@ -1,11 +1,18 @@
+/** From the least to the worst. */
+export const SEVERITIES = ['warning', 'minor', 'major', 'critical'] as const;
+export type Severity = (typeof SEVERITIES)[number];
+
+/** Which part of detection an alert comes from, in the words the field uses. */
+export const ENGINES = ['policy violation', 'protocol violation', 'operational', 'anomaly', 'malware'] as const;
+export type Engine = (typeof ENGINES)[number];
+
 /** Every kind of alert, once. Titles, severities and techniques are what operators and SIEM rules see; `kind` never changes. */
 export interface AlertKind {
   kind: string;
   title: string;
-  severity: 'critical' | 'major' | 'minor' | 'warning';
+  severity: Severity;
   category: string;
-  /** Which part of detection it comes from, in the words the field uses. */
-  engine: 'policy violation' | 'protocol violation' | 'operational' | 'anomaly';
+  engine: Engine;
   /** MITRE ATT&CK for ICS techniques. */
   techniques: readonly string[];
   /** What it means, with the finding's details in braces. */

@@ -547,6 +547,11 @@ export class StoreReader {
     return this.#db.pragma('data_version', { simple: true }) as number;
   }
 
+  /** The highest id there is; 0 where there is no alert. */
+  lastAlertId(): number {
+    return this.#one<{ id: number }>('SELECT coalesce(max(id), 0) AS id FROM alerts')!.id;
+  }
+
   /** The packets behind an alert, in the order of capture. */
   evidence(alert: number): StoredEvidence[] {
     const order = 'ORDER BY seconds, nanoseconds, frame, ordinal';
