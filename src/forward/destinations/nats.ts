@@ -83,7 +83,9 @@ export class Nats implements Destination {
       }
     }
     // Through a relay the host's own name is not what is dialled; all servers of a cluster share theirs.
-    const server_name = tls.server_name || (relays.length > 0 ? targets[0].host : '');
+    const server_name = tls.server_name || (use_tls && relays.length > 0 ? targets[0].host : '');
+    // Without these, TLS is used where the server offers it.
+    const secured = use_tls || tls.ca !== '' || tls.certificate !== '' || server_name !== '' || !tls.verify;
     const options: NodeConnectionOptions = {
       servers: addresses,
       name: `ot-sensor ${this.identity.sensor}`,
@@ -94,26 +96,28 @@ export class Nats implements Destination {
       ...(username === '' ? {} : { user: username, pass: password }),
       ...(token === '' ? {} : { token }),
       ...(credentials === '' ? {} : { authenticator: credsAuthenticator(new TextEncoder().encode(credentials)) }),
-      tls: {
-        ...(tls.ca === '' ? {} : { ca: tls.ca }),
-        ...(tls.certificate === '' ? {} : { cert: tls.certificate, key: tls.key, passphrase: tls.passphrase }),
-        ...(server_name === '' || net.isIP(server_name) ? {} : { servername: server_name }),
-        rejectUnauthorized: tls.verify,
-        minVersion: 'TLSv1.2',
-      } as NodeConnectionOptions['tls'],
+      ...(secured ? { tls: this.tlsOptions(server_name) } : {}),
     };
     try {
       const connection = await connect(options);
-      if (use_tls && connection.info?.tls_required !== true && connection.info?.tls_available !== true) {
-        await connection.close();
-        throw new Error('the server has no TLS, and use_tls asks for it');
-      }
       this.open = { connection, client: jetstream(connection, { timeout: timeout_ms }), relays, looked_up: new Set() };
       return this.open;
     } catch (error) {
       for (const relay of relays) relay.close();
       throw error;
     }
+  }
+
+  private tlsOptions(server_name: string): NodeConnectionOptions['tls'] {
+    const { ca, certificate, key, passphrase, verify } = this.settings.tls;
+    return {
+      ...(ca === '' ? {} : { ca }),
+      ...(certificate === '' ? {} : { cert: certificate, key, passphrase }),
+      // An address is no server name (RFC 6066 §3).
+      ...(server_name === '' || net.isIP(server_name) ? {} : { servername: server_name }),
+      rejectUnauthorized: verify,
+      minVersion: 'TLSv1.2',
+    } as NodeConnectionOptions['tls'];
   }
 
   /** Message id of the last message under the subject; null where there is none, or we may not look. */

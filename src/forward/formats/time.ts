@@ -32,7 +32,13 @@ function partsOf(time_ms: number, time_zone: string): TimeParts {
   }
   const found = Object.fromEntries(formatter.formatToParts(time_ms).map(({ type, value }) => [type, value]));
   const { year, month, day, hour, minute, second, timeZoneName } = found;
-  return { year, month, day, clock: `${hour}:${minute}:${second}`, zone: timeZoneName === 'GMT' ? 'UTC' : timeZoneName };
+  return {
+    year,
+    month,
+    day,
+    clock: `${hour}:${minute}:${second}`,
+    zone: /^GMT([+-]00:00)?$/.test(timeZoneName) ? 'UTC' : timeZoneName,
+  };
 }
 
 /** `Jan  3 04:05:06`: RFC 3164 §4.1.2. */
