@@ -1,9 +1,19 @@
+import { X509Certificate } from 'node:crypto';
 import net from 'node:net';
 import tls from 'node:tls';
 import ipaddr from 'ipaddr.js';
 import { type Static, Type } from 'typebox';
 import { Agent, type Dispatcher } from 'undici';
 import { defineSettings, Secret, type SettingsFault } from './settings.ts';
+
+export function isCertificate(pem: string): boolean {
+  try {
+    new X509Certificate(pem);
+    return true;
+  } catch {
+    return false;
+  }
+}
 
 /** Every connection that the appliance itself makes goes this way: direct, or through a proxy (HTTP CONNECT, RFC 9110 §9.3.6). */
 export const OUTBOUND = defineSettings({
@@ -37,13 +47,7 @@ export const OUTBOUND = defineSettings({
   ),
   check({ proxy, no_proxy }) {
     const faults: SettingsFault[] = [];
-    if (proxy.ca !== '') {
-      try {
-        tls.createSecureContext({ ca: proxy.ca });
-      } catch {
-        faults.push({ at: '/proxy/ca', message: 'is not a certificate in PEM' });
-      }
-    }
+    if (proxy.ca !== '' && !isCertificate(proxy.ca)) faults.push({ at: '/proxy/ca', message: 'is not a certificate in PEM' });
     if (/[:\r\n]/.test(proxy.username)) faults.push({ at: '/proxy/username', message: 'must not have a colon (RFC 7617)' });
     no_proxy.forEach((entry, i) => {
       if (entry.includes('/') && !ipaddr.isValidCIDR(entry)) faults.push({ at: `/no_proxy/${i}`, message: 'is not a network' });

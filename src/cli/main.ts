@@ -24,6 +24,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Comman
   zones: () => import('./zones.ts'),
   evidence: () => import('./evidence.ts'),
   recording: () => import('./recording.ts'),
+  forward: () => import('./forward.ts'),
   config: () => import('./config.ts'),
   bench: () => import('./bench.ts'),
 };

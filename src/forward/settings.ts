@@ -1,8 +1,7 @@
-import { X509Certificate } from 'node:crypto';
 import net from 'node:net';
 import tls from 'node:tls';
 import { type Static, Type } from 'typebox';
-import type { TlsSettings } from '../appliance/outbound.ts';
+import { isCertificate, type TlsSettings } from '../appliance/outbound.ts';
 import { defineSettings, Secret, type SettingsFault } from '../appliance/settings.ts';
 import { CATALOGUE, ENGINES, SEVERITIES } from '../detect/catalogue.ts';
 import { SMALLEST_LIMIT } from './formats/format.ts';
@@ -338,14 +337,8 @@ export type FileSettings = Static<typeof File>;
 export type NatsSettings = Static<typeof Nats>;
 
 function tlsFaults({ ca, certificate, key, passphrase }: TlsSettings, fault: (field: string, message: string) => void): void {
-  for (const [field, value] of Object.entries({ ca, certificate })) {
-    if (value === '') continue;
-    try {
-      new X509Certificate(value);
-    } catch {
-      fault(field, 'is not a certificate in PEM');
-    }
-  }
+  for (const [field, value] of Object.entries({ ca, certificate }))
+    if (value !== '' && !isCertificate(value)) fault(field, 'is not a certificate in PEM');
   if ((certificate === '') !== (key === '')) fault('key', 'certificate and key go together');
   if (certificate === '' || key === '') return;
   try {

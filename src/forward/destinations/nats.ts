@@ -143,13 +143,14 @@ function targetOf(server: string): Target {
 }
 
 function faultOf(error: unknown): string {
-  const { name, message, cause } = error as Error;
-  if (name === 'NoRespondersError' || message.includes('no responders') || /no stream matches/.test(message))
+  // The client wraps what came of it.
+  const inner = (error as Error).cause ?? error;
+  const { name, message } = inner as Error;
+  if (name === 'NoRespondersError' || /no responders|no stream matches/.test(message))
     return 'no stream there takes the subject; make one (nats stream add) whose subjects match it';
   if (name === 'TimeoutError') return 'no answer in time';
   if (name === 'AuthorizationError' || name === 'UserAuthenticationExpiredError') return 'it does not accept our credentials';
-  const reason = cause === undefined ? reasonOf(error) : reasonOf(cause);
-  return cutText(plain(reason), MAX_SAID_BYTES);
+  return cutText(plain(reasonOf(inner)), MAX_SAID_BYTES);
 }
 
 /** A port of this host's loopback from which one server is reached through the proxy: the client dials by itself. */
