@@ -210,7 +210,7 @@ function lastIds(notifications: Notifications, reader: () => StoreReader): Recor
   } catch (error) {
     if ((error as { code?: string }).code !== 'store_missing') throw error;
   }
-  return { alerts, notifications: notifications.lastId() };
+  return { alerts, notifications: notifications.newestId() };
 }
 
 /**

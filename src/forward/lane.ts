@@ -258,7 +258,7 @@ export class Lane {
 
   /** Looks at what is new, and leaves the oldest out where more waits than may. */
   private async count(source: ItemSource): Promise<void> {
-    const last = source === 'alerts' ? this.options.reader().lastAlertId() : this.options.notifications.lastId();
+    const last = source === 'alerts' ? this.options.reader().lastAlertId() : this.options.notifications.newestId();
     if (last < this.places[source].position) this.startOver(source);
     while (this.counted[source] < last && !this.stopped) {
       const rows = this.page(source, this.counted[source]);
