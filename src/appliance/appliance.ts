@@ -7,6 +7,7 @@ import { API } from '../api/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { Health } from '../health/health.ts';
 import { HEALTH } from '../health/settings.ts';
+import { SNMP, SnmpAgent } from '../health/snmp.ts';
 import { HealthWatch } from '../health/watch.ts';
 import { log } from '../log.ts';
 import { AuditLog } from '../users/audit.ts';
@@ -21,7 +22,7 @@ import { Settings, type SettingsSection } from './settings.ts';
 import { StoreAccess } from './store-access.ts';
 
 /** Every section of managed settings there is. */
-export const SECTIONS: readonly SettingsSection[] = [ACCESS, API, HEALTH];
+export const SECTIONS: readonly SettingsSection[] = [ACCESS, API, HEALTH, SNMP];
 
 const WATCH_MS = 30_000;
 
@@ -72,6 +73,7 @@ export class Appliance {
   readonly first: { name: string; password: string } | null;
   private readonly server: FastifyInstance;
   private readonly store: StoreAccess;
+  private readonly snmp: SnmpAgent;
   private readonly timer: NodeJS.Timeout;
 
   static async start({ version, directory, host, port, tls }: ApplianceOptions): Promise<Appliance> {
@@ -95,14 +97,7 @@ export class Appliance {
       const url = await server.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {
         throw new OperatingError('usage', `the API cannot be served on ${host} port ${port}: ${error.message}`);
       });
-      return new Appliance(
-        management,
-        store,
-        server,
-        url,
-        first,
-        new HealthWatch(health, management.notifications, management.settings),
-      );
+      return new Appliance(management, store, server, url, first, health);
     } catch (error) {
       store.close();
       management.database.close();
@@ -116,13 +111,16 @@ export class Appliance {
     server: FastifyInstance,
     url: string,
     first: Appliance['first'],
-    watch: HealthWatch,
+    health: Health,
   ) {
     this.management = management;
     this.store = store;
     this.server = server;
     this.url = url;
     this.first = first;
+    const { notifications, settings } = management;
+    const watch = new HealthWatch(health, notifications, settings);
+    this.snmp = new SnmpAgent(health, settings, notifications);
     const look = () => {
       try {
         watch.look();
@@ -137,6 +135,7 @@ export class Appliance {
   /** Requests under way are answered first. */
   async stop(): Promise<void> {
     clearInterval(this.timer);
+    this.snmp.stop();
     await this.server.close();
     this.store.close();
     this.management.database.close();

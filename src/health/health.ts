@@ -23,6 +23,10 @@ export interface HealthReport {
   stored: Record<string, number>;
   open_alerts: Record<string, number>;
   open_notifications: number;
+  /** When the newest backup was made; null where there is none. */
+  last_backup_ms: number | null;
+  /** Messages that wait for their destinations. */
+  forwarding_waiting: number;
 }
 
 export interface SensorHealth {
@@ -66,6 +70,8 @@ export interface HealthSources {
   /** Folders whose volumes are looked at; the data directory is one. */
   folders?: () => string[];
   certificateExpires?: () => number | null;
+  lastBackup?: () => number | null;
+  forwardingWaiting?: () => number;
 }
 
 /** Counting rows reads whole tables: not for every question. */
@@ -85,7 +91,7 @@ export class Health {
   }
 
   report(): HealthReport {
-    const { version, directory, notifications, folders, certificateExpires } = this.sources;
+    const { version, directory, notifications, folders, certificateExpires, lastBackup, forwardingWaiting } = this.sources;
     const open = notifications.list({ open: true, limit: 1000 });
     const { stored, open_alerts } = this.counts();
     const worst = open.some((one) => one.severity === 'critical') ? 'critical' : 'degraded';
@@ -102,6 +108,8 @@ export class Health {
       stored,
       open_alerts,
       open_notifications: open.length,
+      last_backup_ms: lastBackup?.() ?? null,
+      forwarding_waiting: forwardingWaiting?.() ?? 0,
     };
   }
 

@@ -41,6 +41,8 @@ const Health = Type.Object({
   stored: Counts,
   open_alerts: Counts,
   open_notifications: Type.Integer(),
+  last_backup_ms: Nullable(Ms),
+  forwarding_waiting: Type.Integer(),
 });
 const Notification = Type.Object({
   id: Type.Integer(),
