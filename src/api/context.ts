@@ -3,6 +3,7 @@ import type { ApplianceDatabase } from '../appliance/database.ts';
 import type { Notifications } from '../appliance/notifications.ts';
 import type { Settings, SettingsSection } from '../appliance/settings.ts';
 import type { StoreAccess } from '../appliance/store-access.ts';
+import type { Forwarder } from '../forward/forwarder.ts';
 import type { Health } from '../health/health.ts';
 import type { AuditLog } from '../users/audit.ts';
 import type { Tokens } from '../users/tokens.ts';
@@ -24,4 +25,5 @@ export interface ApiContext {
   store: StoreAccess;
   health: Health;
   certificate: Certificate;
+  forwarder: Forwarder;
 }

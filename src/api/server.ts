@@ -20,6 +20,7 @@ import { certificate } from './v3/certificate.ts';
 import { connections } from './v3/connections.ts';
 import { devices } from './v3/devices.ts';
 import { events } from './v3/events.ts';
+import { forwarding } from './v3/forwarding.ts';
 import { health } from './v3/health.ts';
 import { settings } from './v3/settings.ts';
 import { stream } from './v3/stream.ts';
@@ -32,7 +33,7 @@ const PARAMETERS = new Ajv({ coerceTypes: true, useDefaults: true });
 const BODIES = new Ajv({ useDefaults: true });
 
 /** One plugin a resource. */
-const OURS = [devices, connections, alerts, events, stream, health, accounts, settings, certificate] as const;
+const OURS = [devices, connections, alerts, events, stream, health, accounts, settings, forwarding, certificate] as const;
 const REFERENCE: readonly [prefix: string, plugin: (app: FastifyInstance, context: ApiContext) => void][] = [
   ['/api/v1', referenceDevices],
   ['/api/v1', referenceAlerts(1)],

@@ -1,6 +1,6 @@
 /** For tests of the API: one over the database of a replayed plant, with a user of each role, asked without a network. */
 import type { FastifyInstance, InjectOptions, RouteOptions } from 'fastify';
-import { openManagement, SECTIONS } from '../appliance/appliance.ts';
+import { forwarderOf, openManagement, SECTIONS } from '../appliance/appliance.ts';
 import { Certificate } from '../appliance/certificate.ts';
 import { StoreAccess } from '../appliance/store-access.ts';
 import { ot, PLANT, remove, temporaryFolder, ZONES } from '../cli/testing.ts';
@@ -44,7 +44,18 @@ export async function testApi({ database = true } = {}): Promise<TestApi> {
   const store = new StoreAccess(directory);
   const health = new Health({ version: '1.2.3', directory, store, notifications: management.notifications });
   const certificate = new Certificate(directory);
-  const context: ApiContext = { version: '1.2.3', directory, sections: SECTIONS, store, health, certificate, ...management };
+  const forwarder = forwarderOf({ version: '1.2.3', directory }, management);
+  await forwarder.start();
+  const context: ApiContext = {
+    version: '1.2.3',
+    directory,
+    sections: SECTIONS,
+    store,
+    health,
+    certificate,
+    forwarder,
+    ...management,
+  };
   const tokens = {} as Record<Role, string>;
   for (const role of ROLES) {
     const user = await management.users.create({ name: role.replace('_', '.'), role, password: PASSWORD }, ROOT);
@@ -71,6 +82,7 @@ export async function testApi({ database = true } = {}): Promise<TestApi> {
     },
     close: async () => {
       await app.close();
+      await forwarder.stop();
       store.close();
       management.database.close();
       remove(directory);

@@ -1,15 +1,19 @@
 import { isIP } from 'node:net';
 import os from 'node:os';
+import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { ApiContext } from '../api/context.ts';
 import { buildServer } from '../api/server.ts';
 import { API } from '../api/settings.ts';
 import { OperatingError } from '../errors.ts';
+import { Forwarder } from '../forward/forwarder.ts';
+import { FORWARDING } from '../forward/settings.ts';
 import { Health } from '../health/health.ts';
 import { HEALTH } from '../health/settings.ts';
 import { SNMP, SnmpAgent } from '../health/snmp.ts';
 import { HealthWatch } from '../health/watch.ts';
 import { log } from '../log.ts';
+import { StoreReader } from '../store/queries.ts';
 import { AuditLog } from '../users/audit.ts';
 import { makeFirstUser } from '../users/first-user.ts';
 import { ACCESS } from '../users/settings.ts';
@@ -18,11 +22,15 @@ import { Users } from '../users/users.ts';
 import { Certificate } from './certificate.ts';
 import { ApplianceDatabase } from './database.ts';
 import { Notifications } from './notifications.ts';
+import { OUTBOUND, SettingsOutbound } from './outbound.ts';
 import { Settings, type SettingsSection } from './settings.ts';
 import { StoreAccess } from './store-access.ts';
 
 /** Every section of managed settings there is. */
-export const SECTIONS: readonly SettingsSection[] = [ACCESS, API, HEALTH, SNMP];
+export const SECTIONS: readonly SettingsSection[] = [ACCESS, API, HEALTH, SNMP, FORWARDING, OUTBOUND];
+
+/** Of the files that are forwarded to, in the data directory. */
+export const FORWARD_FOLDER = 'forward';
 
 const WATCH_MS = 30_000;
 
@@ -47,6 +55,7 @@ export interface Management {
   tokens: Tokens;
 }
 
+/** Throws StoreError. */
 export function openManagement(directory: string): Management {
   const database = new ApplianceDatabase(directory);
   const audit = new AuditLog(database);
@@ -62,44 +71,56 @@ export function openManagement(directory: string): Management {
 }
 
 /**
- * All that looks after a sensor, in a process of its own beside it: the API, and the watch over its health. It needs no capabilities, and
- * goes on where the sensor has stopped.
+ * All that looks after a sensor, in a process of its own beside it: the API, forwarding, the watch over its health. It needs no
+ * capabilities, and goes on where the sensor has stopped.
  */
 export class Appliance {
   readonly management: Management;
-  /** `https://10.0.0.5:8443` */
-  readonly url: string;
   /** The first administrator, where this start made one. */
   readonly first: { name: string; password: string } | null;
-  private readonly server: FastifyInstance;
   private readonly store: StoreAccess;
+  private readonly forwarder: Forwarder;
   private readonly snmp: SnmpAgent;
-  private readonly timer: NodeJS.Timeout;
+  private readonly watch: HealthWatch;
+  private readonly server: FastifyInstance;
+  private timer: NodeJS.Timeout | null = null;
+  private url_ = '';
 
-  static async start({ version, directory, host, port, tls }: ApplianceOptions): Promise<Appliance> {
+  /** Throws OperatingError, StoreError. */
+  static async start(options: ApplianceOptions): Promise<Appliance> {
+    const { directory, host, port, tls } = options;
     if (!tls && !isLoopback(host))
       throw new OperatingError('usage', `without TLS the API is only served on a loopback address, not on ${host}`);
     const management = openManagement(directory);
-    const store = new StoreAccess(directory);
     try {
       const certificate = new Certificate(directory);
       const keys = tls ? await certificate.load([os.hostname(), ...(isIP(host) === 0 ? [] : addressesOf(host))]) : null;
+      const first = await makeFirstUser(management.users, management.database);
+      const store = new StoreAccess(directory);
+      const forwarder = forwarderOf(options, management);
       const health = new Health({
-        version,
-        directory,
+        ...options,
         store,
         notifications: management.notifications,
         certificateExpires: () => (certificate.exists ? certificate.facts().expires_ms : null),
+        forwardingWaiting: () => forwarder.status().reduce((sum, one) => sum + one.waiting, 0),
       });
-      const context: ApiContext = { version, directory, sections: SECTIONS, store, health, certificate, ...management };
+      const { version } = options;
+      const context: ApiContext = {
+        version,
+        directory,
+        sections: SECTIONS,
+        store,
+        health,
+        certificate,
+        forwarder,
+        ...management,
+      };
       const server = await buildServer(context, keys);
-      const first = await makeFirstUser(management.users, management.database);
-      const url = await server.listen({ host, port }).catch((error: NodeJS.ErrnoException) => {
-        throw new OperatingError('usage', `the API cannot be served on ${host} port ${port}: ${error.message}`);
-      });
-      return new Appliance(management, store, server, url, first, health);
+      const appliance = new Appliance(management, store, forwarder, health, server, first);
+      await appliance.begin(host, port);
+      return appliance;
     } catch (error) {
-      store.close();
       management.database.close();
       throw error;
     }
@@ -108,38 +129,69 @@ export class Appliance {
   private constructor(
     management: Management,
     store: StoreAccess,
-    server: FastifyInstance,
-    url: string,
-    first: Appliance['first'],
+    forwarder: Forwarder,
     health: Health,
+    server: FastifyInstance,
+    first: Appliance['first'],
   ) {
+    const { notifications, settings } = management;
     this.management = management;
     this.store = store;
+    this.forwarder = forwarder;
     this.server = server;
-    this.url = url;
     this.first = first;
-    const { notifications, settings } = management;
-    const watch = new HealthWatch(health, notifications, settings);
+    this.watch = new HealthWatch(health, notifications, settings);
     this.snmp = new SnmpAgent(health, settings, notifications);
-    const look = () => {
-      try {
-        watch.look();
-      } catch (error) {
-        log.error({ error: (error as Error).message }, 'the health of the appliance could not be looked at');
-      }
-    };
-    look();
-    this.timer = setInterval(look, WATCH_MS);
+  }
+
+  /** `https://10.0.0.5:8443` */
+  get url(): string {
+    return this.url_;
   }
 
   /** Requests under way are answered first. */
   async stop(): Promise<void> {
-    clearInterval(this.timer);
+    if (this.timer !== null) clearInterval(this.timer);
     this.snmp.stop();
-    await this.server.close();
+    await Promise.all([this.server.close(), this.forwarder.stop()]);
     this.store.close();
     this.management.database.close();
   }
+
+  private async begin(host: string, port: number): Promise<void> {
+    try {
+      this.url_ = await this.server.listen({ host, port });
+    } catch (error) {
+      await this.stop();
+      throw new OperatingError('usage', `the API cannot be served on ${host} port ${port}: ${(error as Error).message}`);
+    }
+    await this.forwarder.start();
+    this.look();
+    this.timer = setInterval(() => this.look(), WATCH_MS);
+  }
+
+  private look(): void {
+    try {
+      this.watch.look();
+    } catch (error) {
+      log.error({ error: (error as Error).message }, 'the health of the appliance could not be looked at');
+    }
+  }
+}
+
+export function forwarderOf(
+  { version, directory }: Pick<ApplianceOptions, 'version' | 'directory'>,
+  management: Management,
+): Forwarder {
+  const { settings } = management;
+  return new Forwarder({
+    ...management,
+    version,
+    log,
+    openReader: () => new StoreReader(directory),
+    outbound: new SettingsOutbound(() => settings.read(OUTBOUND).value),
+    directory: path.join(directory, FORWARD_FOLDER),
+  });
 }
 
 const isLoopback = (host: string) => host === 'localhost' || host === '::1' || /^127\./.test(host);

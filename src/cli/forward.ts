@@ -1,10 +1,9 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { ApplianceDatabase } from '../appliance/database.ts';
-import { Notifications } from '../appliance/notifications.ts';
+import { FORWARD_FOLDER } from '../appliance/appliance.ts';
 import { OUTBOUND, SettingsOutbound } from '../appliance/outbound.ts';
-import { Settings } from '../appliance/settings.ts';
+import type { Settings } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { beginDestinations, storedStatuses, testDestination } from '../forward/forwarder.ts';
 import { FORWARDING } from '../forward/settings.ts';
@@ -12,9 +11,7 @@ import { StoreReader } from '../store/queries.ts';
 import { dataOption, timeText } from './data.ts';
 import { EXIT_FINDINGS, fileReason } from './failure.ts';
 import { type Format, format, printable, printRows } from './table.ts';
-
-/** Folder of the files that are forwarded to, in the data directory. */
-export const FORWARD_FOLDER = 'forward';
+import { managed } from './users.ts';
 
 interface DataArguments {
   data: string;
@@ -61,21 +58,8 @@ export function register(program: Command): void {
     .action(set);
 }
 
-/** What the commands work on, closed behind them. */
-async function withAppliance<Result>(
-  { data }: DataArguments,
-  use: (database: ApplianceDatabase, settings: Settings) => Result | Promise<Result>,
-): Promise<Result> {
-  const database = new ApplianceDatabase(data);
-  try {
-    return await use(database, new Settings(database));
-  } finally {
-    database.close();
-  }
-}
-
 function list(args: DataArguments & { format: Format }): Promise<void> {
-  return withAppliance(args, (_, settings) => {
+  return managed(args.data, ({ settings }) => {
     const { destinations, rules } = settings.show(FORWARDING).value;
     const rows = destinations.map((destination) => ({
       name: destination.name,
@@ -110,7 +94,7 @@ function whereOf(destination: Destination): string {
 }
 
 function status(args: DataArguments & { format: Format }): Promise<void> {
-  return withAppliance(args, (database, settings) => {
+  return managed(args.data, ({ database, settings }) => {
     const all = storedStatuses(settings, database);
     if (all.some(({ state }) => state === 'failing')) process.exitCode = EXIT_FINDINGS;
     if (args.format !== 'table') return printRows(all, args.format);
@@ -129,7 +113,7 @@ function status(args: DataArguments & { format: Format }): Promise<void> {
 }
 
 function test(name: string, args: DataArguments, command: Command): Promise<void> {
-  return withAppliance(args, async (database, settings) => {
+  return managed(args.data, async ({ database, settings }) => {
     const outbound = new SettingsOutbound(() => settings.read(OUTBOUND).value);
     const directory = path.join(args.data, FORWARD_FOLDER);
     const version = command.parent?.parent?.version() ?? '';
@@ -140,19 +124,21 @@ function test(name: string, args: DataArguments, command: Command): Promise<void
 }
 
 function show(args: DataArguments): Promise<void> {
-  return withAppliance(args, (_, settings) => void process.stdout.write(`${JSON.stringify(settingsOf(settings), null, 2)}\n`));
+  return managed(args.data, ({ settings }) => void process.stdout.write(`${JSON.stringify(settingsOf(settings), null, 2)}\n`));
 }
 
 function set(file: string, args: DataArguments): Promise<void> {
   const given = readJson(file);
-  return withAppliance(args, (database, settings) => {
-    const { version } = settings.write(
-      FORWARDING,
-      given,
-      `command line (${process.env.USER ?? process.getuid?.() ?? ''})`,
-      Date.now(),
-    );
-    const notifications = new Notifications(database);
+  return managed(args.data, ({ database, settings, notifications, audit }) => {
+    const { version } = settings.write(FORWARDING, given, 'root', Date.now());
+    audit.add({
+      actor: 'root',
+      address: '',
+      action: 'settings.change',
+      subject: FORWARDING.name,
+      outcome: 'done',
+      details: { version },
+    });
     beginDestinations({ database, settings, notifications, openReader: () => new StoreReader(args.data) });
     process.stdout.write(`the settings "forwarding" are now at version ${version}\n`);
   });
