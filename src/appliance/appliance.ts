@@ -4,30 +4,26 @@ import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { ApiContext } from '../api/context.ts';
 import { buildServer } from '../api/server.ts';
-import { API } from '../api/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { Forwarder } from '../forward/forwarder.ts';
-import { FORWARDING } from '../forward/settings.ts';
 import { Health } from '../health/health.ts';
-import { HEALTH } from '../health/settings.ts';
-import { SNMP, SnmpAgent } from '../health/snmp.ts';
+import { SnmpAgent } from '../health/snmp.ts';
 import { HealthWatch } from '../health/watch.ts';
 import { log } from '../log.ts';
 import { StoreReader } from '../store/queries.ts';
 import { AuditLog } from '../users/audit.ts';
 import { makeFirstUser } from '../users/first-user.ts';
-import { ACCESS } from '../users/settings.ts';
 import { Tokens } from '../users/tokens.ts';
 import { Users } from '../users/users.ts';
 import { Certificate } from './certificate.ts';
 import { ApplianceDatabase } from './database.ts';
 import { Notifications } from './notifications.ts';
 import { OUTBOUND, SettingsOutbound } from './outbound.ts';
-import { Settings, type SettingsSection } from './settings.ts';
+import { SECTIONS } from './sections.ts';
+import { Settings } from './settings.ts';
 import { StoreAccess } from './store-access.ts';
 
-/** Every section of managed settings there is. */
-export const SECTIONS: readonly SettingsSection[] = [ACCESS, API, HEALTH, SNMP, FORWARDING, OUTBOUND];
+export { SECTIONS };
 
 /** Of the files that are forwarded to, in the data directory. */
 export const FORWARD_FOLDER = 'forward';

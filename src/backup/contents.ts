@@ -1,13 +1,3 @@
-import type { TObject } from 'typebox';
-import type { SettingsSection } from '../appliance/settings.ts';
-import { ACCESS } from '../users/settings.ts';
-import { BACKUP } from './settings.ts';
-
-/** Every section of managed settings: what is not here is left out of backups without keys, since nobody knows its secrets. */
-export const SECTIONS: readonly SettingsSection[] = [ACCESS, BACKUP].map(
-  (section) => section as unknown as SettingsSection<TObject>,
-);
-
 /**
  * Every table of the appliance's database, and what a backup without keys has of it: all rows, none, those of a condition, or settings
  * without their secrets. A table that is not here is left out of them. Hashes of passwords and tokens are no keys: without them nobody
@@ -21,4 +11,7 @@ export const APPLIANCE_TABLES: Readonly<Record<string, 'all' | 'none' | 'setting
   sign_in_failures: 'none',
   audit: 'all',
   backup_runs: 'all',
+  forward_cursors: 'all',
+  forward_destinations: 'all',
+  forward_appliance: 'all',
 };

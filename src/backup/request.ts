@@ -4,6 +4,7 @@ import path from 'node:path';
 import { readConfig } from '../config.ts';
 import type { Encryption } from './cipher.ts';
 import type { BackupRequest, ExtraFile } from './create.ts';
+import { PUBLIC_KEY_FILE, SECRET_KEY_FILE } from './keys.ts';
 import type { BackupSettings } from './settings.ts';
 
 /** What a backup is made of, apart from its settings. */
@@ -13,9 +14,18 @@ export interface Appliance {
   /** The settings file of `run`; '' where there is none. */
   config_file: string;
   product_version: string;
-  /** Other files that belong to the appliance, such as its certificate. */
-  files: readonly ExtraFile[];
 }
+
+/**
+ * Other files of the appliance. A certificate is of no use without its key, and the key with which backups are signed goes with what it
+ * signed: all of them only in backups with keys.
+ */
+export const filesOf = (data: string): ExtraFile[] =>
+  ['tls/certificate.pem', 'tls/key.pem', SECRET_KEY_FILE, PUBLIC_KEY_FILE].map((file) => ({
+    member: `files/${path.posix.basename(file)}`,
+    path: path.join(data, file),
+    secret: true,
+  }));
 
 export const directoryOf = ({ data }: Pick<Appliance, 'data'>, { directory }: BackupSettings): string =>
   directory || path.join(data, 'backups');
@@ -48,7 +58,7 @@ export function requestOf(appliance: Appliance, settings: BackupSettings, reason
     encryption: encryptionOf(settings),
     config_file: appliance.config_file,
     zones_file: zonesOf(appliance.config_file),
-    files: appliance.files,
+    files: filesOf(appliance.data),
     now_ms,
   };
 }

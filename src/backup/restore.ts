@@ -4,11 +4,12 @@ import Database from 'better-sqlite3';
 import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { APPLIANCE_FILE } from '../appliance/database.ts';
+import { SECTIONS } from '../appliance/sections.ts';
 import { keepSecrets } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { compareVersions, isVersion } from '../update/versions.ts';
 import type { Opening } from './cipher.ts';
-import { SECTIONS } from './contents.ts';
+
 import { countsOf, type ExtraFile } from './create.ts';
 import { ownLike, removeTree, renameDurably, sha256OfFile, syncDirectory, writeAtomically } from './files.ts';
 import { type Lock, lock, tryLock, tryShare } from './lock.ts';

@@ -102,7 +102,7 @@ function applianceOf(data: string, config: string, version: string): { appliance
   const database = new ApplianceDatabase(data);
   try {
     const config_file = fs.existsSync(config) ? path.resolve(config) : '';
-    const appliance = { data: path.resolve(data), config_file, product_version: version, files: [] };
+    const appliance = { data: path.resolve(data), config_file, product_version: version };
     return { appliance, settings: new Settings(database).read(BACKUP).value };
   } finally {
     database.close();

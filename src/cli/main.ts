@@ -28,6 +28,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Comman
   recording: () => import('./recording.ts'),
   forward: () => import('./forward.ts'),
   config: () => import('./config.ts'),
+  backup: () => import('./backup.ts'),
+  restore: () => import('./restore.ts'),
   bench: () => import('./bench.ts'),
 };
 

@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { type Command, Option } from 'commander';
-import { zonesOf } from '../backup/request.ts';
+import { filesOf, zonesOf } from '../backup/request.ts';
 import {
   applyRestore,
   confirmRestore,
@@ -84,7 +84,7 @@ function requestOf(file: string, args: RestoreArguments, product_version: string
     data: path.resolve(args.data),
     config_file,
     zones_file,
-    files: [],
+    files: filesOf(path.resolve(args.data)),
     trusted: trustOf(args),
     opening: openingOf(args),
     product_version,
