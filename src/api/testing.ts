@@ -44,7 +44,7 @@ export async function testApi({ database = true } = {}): Promise<TestApi> {
   const store = new StoreAccess(directory);
   const health = new Health({ version: '1.2.3', directory, store, notifications: management.notifications });
   const certificate = new Certificate(directory);
-  const forwarder = forwarderOf({ version: '1.2.3', directory }, management);
+  const forwarder = forwarderOf({ version: '1.2.3', directory }, management, store);
   await forwarder.start();
   const context: ApiContext = {
     version: '1.2.3',

@@ -10,7 +10,6 @@ import { Health } from '../health/health.ts';
 import { SnmpAgent } from '../health/snmp.ts';
 import { HealthWatch } from '../health/watch.ts';
 import { log } from '../log.ts';
-import { StoreReader } from '../store/queries.ts';
 import { AuditLog } from '../users/audit.ts';
 import { makeFirstUser } from '../users/first-user.ts';
 import { Tokens } from '../users/tokens.ts';
@@ -93,7 +92,7 @@ export class Appliance {
       const keys = tls ? await certificate.load([os.hostname(), ...(isIP(host) === 0 ? [] : addressesOf(host))]) : null;
       const first = await makeFirstUser(management.users, management.database);
       const store = new StoreAccess(directory);
-      const forwarder = forwarderOf(options, management);
+      const forwarder = forwarderOf(options, management, store);
       const health = new Health({
         ...options,
         store,
@@ -178,13 +177,14 @@ export class Appliance {
 export function forwarderOf(
   { version, directory }: Pick<ApplianceOptions, 'version' | 'directory'>,
   management: Management,
+  store: StoreAccess,
 ): Forwarder {
   const { settings } = management;
   return new Forwarder({
     ...management,
     version,
     log,
-    openReader: () => new StoreReader(directory),
+    store,
     outbound: new SettingsOutbound(() => settings.read(OUTBOUND).value),
     directory: path.join(directory, FORWARD_FOLDER),
   });

@@ -97,6 +97,27 @@ describe('managed settings', () => {
     expect(settings.show(SECTION).value).toMatchObject({ password: '' });
   });
 
+  it('tell of the shape that is meant, and of no other', () => {
+    const faulty = {
+      destinations: [{ name: 'a', type: 'syslog', host: 1, port: 5 }, { name: 'b', type: 'pigeon' }, { type: 'webhook' }],
+    };
+    expect(
+      faultOf(() => settings.write(SECTION, faulty, 'anna', 1))
+        .message.replace(/.*changed: /, '')
+        .split('; '),
+    ).toEqual([
+      expect.stringMatching(/^\/destinations\/0\/host: must be string/),
+      '/destinations/1/type: must be one of syslog, webhook',
+      expect.stringMatching(/^\/destinations\/2: must have required properties name/),
+    ]);
+  });
+
+  it('do not lose a secret silently where what it belongs to was renamed', () => {
+    settings.write(SECTION, { destinations: [{ name: 'a', type: 'webhook', key: 'key of a' }] }, 'anna', 1);
+    const renamed = { destinations: [{ name: 'b', type: 'webhook', key: SECRET_SET }] };
+    expect(faultOf(() => settings.write(SECTION, renamed, 'anna', 2)).message).toMatch(/needs its secrets again/);
+  });
+
   it('are not overwritten by somebody who read an earlier version', () => {
     settings.write(SECTION, { retries: 1 }, 'anna', 1);
     const fault = faultOf(() => settings.write(SECTION, { retries: 2 }, 'ben', 2, 0));

@@ -127,17 +127,56 @@ export function defaultsOf<Schema extends TObject>(section: SettingsSection<Sche
 /** The value with its defaults; throws OperatingError `settings` with every fault and its place. */
 export function checked<Schema extends TObject>(section: SettingsSection<Schema>, given: unknown): Static<Schema> {
   const value = Value.Default(section.schema, structuredClone(given)) as Static<Schema>;
-  const faults: SettingsFault[] = [...Value.Errors(section.schema, value)].map(({ instancePath, message }) => ({
-    at: instancePath,
-    message,
-  }));
-  if (faults.length === 0 && section.check !== undefined) faults.push(...section.check(value));
+  const faults: SettingsFault[] = Value.Check(section.schema, value)
+    ? (section.check?.(value) ?? [])
+    : faultsOf(section.schema as Loose, value, '');
   if (faults.length > 0) {
     const lines = faults.slice(0, 20).map(({ at, message }) => `${at || '/'}: ${message}`);
     throw new OperatingError('settings', `the settings "${section.name}" have faults; nothing was changed: ${lines.join('; ')}`);
   }
   return value;
 }
+
+/**
+ * What a schema finds wrong. Of several shapes only the one that the value says it is counts, with its defaults: the faults of all the
+ * others would hide the one that there is.
+ */
+function faultsOf(schema: Loose, value: unknown, at: string): SettingsFault[] {
+  if (schema.anyOf?.every((one) => one.properties !== undefined) && isObject(value)) {
+    const fitting = schema.anyOf.find((one) => sameKind(one, value));
+    if (fitting !== undefined) return faultsOf(fitting, Value.Default(fitting, structuredClone(value)), at);
+    const kinds = schema.anyOf.map(({ properties }) => (properties?.type ?? properties?.kind) as { const?: unknown } | undefined);
+    const known = kinds.map((one) => one?.const).filter((one) => one !== undefined);
+    return [
+      {
+        at: `${at}/${schema.anyOf[0].properties?.kind === undefined ? 'type' : 'kind'}`,
+        message: `must be one of ${known.join(', ')}`,
+      },
+    ];
+  }
+  if (schema.items !== undefined && Array.isArray(value)) {
+    const { items } = schema;
+    const own = errorsOf({ ...schema, items: {} } as Loose, value, at);
+    return [...own, ...value.flatMap((member, i) => faultsOf(items, member, `${at}/${i}`))];
+  }
+  if (schema.properties !== undefined && isObject(value)) {
+    const { properties } = schema;
+    const any = Object.fromEntries(Object.keys(properties).map((key) => [key, {}]));
+    const own = errorsOf({ ...schema, properties: any } as Loose, value, at);
+    const members = Object.entries(value).filter(([key]) => Object.hasOwn(properties, key));
+    return [...own, ...members.flatMap(([key, member]) => faultsOf(properties[key], member, `${at}/${key}`))];
+  }
+  return errorsOf(schema, value, at);
+}
+
+const errorsOf = (schema: Loose, value: unknown, at: string): SettingsFault[] =>
+  [...Value.Errors(schema, value)]
+    // A field too many is told of twice: once where it is, which is enough.
+    .filter(({ keyword }) => keyword !== 'additionalProperties')
+    .map(({ instancePath, keyword, message }) => ({
+      at: `${at}${instancePath}`,
+      message: keyword === 'boolean' ? 'there is no such field' : message,
+    }));
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
@@ -191,5 +230,12 @@ export function withoutSecrets(schema: TSchema, value: unknown): unknown {
 
 /** What is written back as it was shown has its secrets as they were `before`; where there were none, none. */
 export function keepSecrets(schema: TSchema, given: unknown, before: unknown): unknown {
-  return mapSecrets(schema as Loose, given, before, (secret, former) => (secret === SECRET_SET ? (former ?? '') : secret));
+  return mapSecrets(schema as Loose, given, before, (secret, former) => {
+    if (secret === SECRET_SET && former === undefined)
+      throw new OperatingError(
+        'settings',
+        `a secret is "${SECRET_SET}" where there was none: what was renamed needs its secrets again`,
+      );
+    return secret === SECRET_SET ? former : secret;
+  });
 }

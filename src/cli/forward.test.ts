@@ -88,7 +88,7 @@ describe('forward', () => {
       { name: 'hook', state: 'off' },
     ]);
     expect(rows[0].cursor.alerts).toBeGreaterThan(3);
-    expect((await forward('status')).stdout).toMatch(/^name +type +state +sent +dropped +last_success +last_error\n/);
+    expect((await forward('status')).stdout).toMatch(/^name +type +state +waiting +sent +dropped +last_success +last_error\n/);
   });
 
   it('refuses settings with faults, and stores nothing', async () => {

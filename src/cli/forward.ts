@@ -4,14 +4,17 @@ import type { Command } from 'commander';
 import { FORWARD_FOLDER } from '../appliance/appliance.ts';
 import { OUTBOUND, SettingsOutbound } from '../appliance/outbound.ts';
 import type { Settings } from '../appliance/settings.ts';
+import { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';
 import { beginDestinations, storedStatuses, testDestination } from '../forward/forwarder.ts';
 import { FORWARDING } from '../forward/settings.ts';
-import { StoreReader } from '../store/queries.ts';
+import { version } from '../version.ts';
 import { dataOption, timeText } from './data.ts';
 import { EXIT_FINDINGS, fileReason } from './failure.ts';
 import { type Format, format, printable, printRows } from './table.ts';
 import { managed } from './users.ts';
+
+const AS_ROOT = { actor: 'root', address: '', outcome: 'done' } as const;
 
 interface DataArguments {
   data: string;
@@ -83,7 +86,7 @@ function whereOf(destination: Destination): string {
     case 'syslog':
       return `${destination.host} port ${destination.port} (${destination.transport}, ${destination.format})`;
     case 'webhook':
-      return destination.url;
+      return new URL(destination.url).origin;
     case 'email':
       return `${destination.to.join(', ')} by ${destination.host}`;
     case 'file':
@@ -94,15 +97,18 @@ function whereOf(destination: Destination): string {
 }
 
 function status(args: DataArguments & { format: Format }): Promise<void> {
-  return managed(args.data, ({ database, settings }) => {
-    const all = storedStatuses(settings, database);
+  return managed(args.data, ({ database, settings, notifications }) => {
+    const store = new StoreAccess(args.data);
+    const all = storedStatuses({ database, settings, notifications, store });
+    store.close();
     if (all.some(({ state }) => state === 'failing')) process.exitCode = EXIT_FINDINGS;
     if (args.format !== 'table') return printRows(all, args.format);
     const time = (ms: number) => (ms === 0 ? '' : timeText(ms));
-    const rows = all.map(({ name, type, state, sent, dropped, last_success_ms, last_error_ms, last_error }) => ({
+    const rows = all.map(({ name, type, state, waiting, sent, dropped, last_success_ms, last_error_ms, last_error }) => ({
       name,
       type,
       state,
+      waiting,
       sent,
       dropped,
       last_success: time(last_success_ms),
@@ -112,12 +118,12 @@ function status(args: DataArguments & { format: Format }): Promise<void> {
   });
 }
 
-function test(name: string, args: DataArguments, command: Command): Promise<void> {
-  return managed(args.data, async ({ database, settings }) => {
+function test(name: string, args: DataArguments): Promise<void> {
+  return managed(args.data, async ({ database, settings, audit }) => {
     const outbound = new SettingsOutbound(() => settings.read(OUTBOUND).value);
     const directory = path.join(args.data, FORWARD_FOLDER);
-    const version = command.parent?.parent?.version() ?? '';
-    const { ok, said } = await testDestination(name, { database, settings, outbound, directory, version });
+    const { ok, said } = await testDestination(name, { database, settings, outbound, directory, version: version() });
+    audit.add({ ...AS_ROOT, action: 'forwarding.test', subject: name, details: { ok } });
     if (!ok) process.exitCode = EXIT_FINDINGS;
     process.stdout.write(`${printable(`${name}: ${ok ? 'taken' : 'not taken'}: ${said}`)}\n`);
   });
@@ -127,20 +133,20 @@ function show(args: DataArguments): Promise<void> {
   return managed(args.data, ({ settings }) => void process.stdout.write(`${JSON.stringify(settingsOf(settings), null, 2)}\n`));
 }
 
-function set(file: string, args: DataArguments): Promise<void> {
+function set(file: string, { data }: DataArguments): Promise<void> {
   const given = readJson(file);
-  return managed(args.data, ({ database, settings, notifications, audit }) => {
-    const { version } = settings.write(FORWARDING, given, 'root', Date.now());
-    audit.add({
-      actor: 'root',
-      address: '',
-      action: 'settings.change',
-      subject: FORWARDING.name,
-      outcome: 'done',
-      details: { version },
-    });
-    beginDestinations({ database, settings, notifications, openReader: () => new StoreReader(args.data) });
-    process.stdout.write(`the settings "forwarding" are now at version ${version}\n`);
+  // The first thing that is ever done on an appliance may be this.
+  fs.mkdirSync(data, { recursive: true });
+  return managed(data, ({ database, settings, notifications, audit }) => {
+    const { version: stored } = settings.write(FORWARDING, given, AS_ROOT.actor, Date.now());
+    audit.add({ ...AS_ROOT, action: 'settings.change', subject: FORWARDING.name, details: { version: stored } });
+    const store = new StoreAccess(data);
+    try {
+      beginDestinations({ database, settings, notifications, store });
+    } finally {
+      store.close();
+    }
+    process.stdout.write(`the settings "${FORWARDING.name}" are now at version ${stored}\n`);
   });
 }
 

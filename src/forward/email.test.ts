@@ -172,11 +172,19 @@ describe('e-mail', () => {
     expect(server.mails[0].text).toMatch(/Test message/);
   });
 
-  it('is not sent to a server whose certificate is not of the CA', async () => {
-    appliance.set([mail({ tls: {} })]);
+  it('is not sent to a server whose certificate is not of the CA, or of another name', async () => {
+    appliance.set([
+      mail({ tls: {} }),
+      mail({ name: 'other', tls: { ca: certs.ca, server_name: 'mail.example' } }),
+      mail({ name: 'other address', host: '127.0.0.1', tls: { ca: certs.ca, server_name: '192.0.2.1' } }),
+      mail({ name: 'address', host: '127.0.0.1' }),
+    ]);
     const forwarder = await appliance.forward();
     expect(await forwarder.test('mail')).toMatchObject({ ok: false, said: expect.stringMatching(/certificate/) });
+    expect(await forwarder.test('other')).toMatchObject({ ok: false, said: expect.stringMatching(/mail\.example/) });
+    expect(await forwarder.test('other address')).toMatchObject({ ok: false, said: expect.stringMatching(/192\.0\.2\.1/) });
     expect(server.mails).toEqual([]);
+    expect(await forwarder.test('address')).toMatchObject({ ok: true });
   });
 
   it('is taken when one address is, and says which is not', async () => {

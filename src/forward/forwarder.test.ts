@@ -1,9 +1,8 @@
 import fs from 'node:fs';
 import net from 'node:net';
 import path from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { StoreReader } from '../store/queries.ts';
+import { StoreAccess } from '../appliance/store-access.ts';
 import { Writer } from '../store/writer.ts';
 import { beginDestinations, Forwarder, storedStatuses } from './forwarder.ts';
 import { FORWARDING } from './settings.ts';
@@ -119,7 +118,7 @@ describe('which alerts go where', () => {
   it('begins so even where the destination was made while nothing forwarded', async () => {
     appliance.raise(2);
     appliance.set([file('f')]);
-    beginDestinations({ ...appliance, openReader: () => new StoreReader(appliance.folder) });
+    beginDestinations(appliance);
     appliance.raise(2);
     const forwarder = await appliance.forward();
     await until(() => forwarder.status()[0].sent === 2, 'both');
@@ -161,8 +160,8 @@ describe('a destination', () => {
     await until(() => forwarder.status()[0].sent === 10, 'ten');
     await forwarder.stop();
     appliance.raise(10);
-    expect(storedStatuses(appliance.settings, appliance.database)).toMatchObject([
-      { name: 'f', sent: 10, state: 'idle', cursor: { alerts: 10 } },
+    expect(storedStatuses(appliance)).toMatchObject([
+      { name: 'f', sent: 10, waiting: 10, state: 'waiting', cursor: { alerts: 10 } },
     ]);
     forwarder = await appliance.forward();
     await until(() => forwarder.status()[0].sent === 20, 'twenty');
@@ -285,8 +284,9 @@ describe('the database of the sensor', () => {
     const { settings, database, notifications, outbound } = appliance;
     appliance.set([file('f')]);
     const elsewhere = path.join(appliance.folder, 'later');
+    const store = new StoreAccess(elsewhere);
     const forwarder = new Forwarder({
-      openReader: () => new StoreReader(elsewhere),
+      store,
       settings,
       database,
       notifications,
@@ -297,10 +297,12 @@ describe('the database of the sensor', () => {
       timing: QUICK,
     });
     await forwarder.start();
-    await sleep(100);
+    // What the appliance says of itself waits for no sensor.
+    appliance.notifications.raise('sensor_stopped', '', 'It is not running.');
+    await until(() => forwarder.status()[0].sent === 1, 'the notification');
     const writer = new Writer(elsewhere);
     writer.apply({ ...(await import('../store/change-set.ts')).emptyChangeSet(), alerts: [alertRow('1')] });
-    await until(() => forwarder.status()[0].sent === 1, 'it is written');
+    await until(() => forwarder.status()[0].sent === 2, 'it is written');
     writer.close();
 
     // Another one in its place: its alerts are all new.
@@ -308,10 +310,16 @@ describe('the database of the sensor', () => {
     const other = new Writer(elsewhere);
     await until(() => forwarder.status()[0].cursor.alerts === 0, 'it is seen');
     other.apply({ ...(await import('../store/change-set.ts')).emptyChangeSet(), alerts: [alertRow('a'), alertRow('b')] });
-    await until(() => forwarder.status()[0].sent === 3, 'they are written');
-    expect(items('f').map(({ message }) => message)).toEqual(['finding 1', 'finding a', 'finding b']);
-    expect(new Set(items('f').map(({ uuid }) => uuid)).size).toBe(3);
+    await until(() => forwarder.status()[0].sent === 4, 'they are written');
+    expect(items('f').map(({ message }) => message)).toEqual([
+      expect.stringMatching(/^It is not running/),
+      'finding 1',
+      'finding a',
+      'finding b',
+    ]);
+    expect(new Set(items('f').map(({ uuid }) => uuid)).size).toBe(4);
     await forwarder.stop();
+    store.close();
     other.close();
   });
 });

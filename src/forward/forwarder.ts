@@ -1,11 +1,11 @@
-import fs from 'node:fs';
 import os from 'node:os';
 import type { ApplianceDatabase } from '../appliance/database.ts';
 import type { Notifications } from '../appliance/notifications.ts';
 import type { Outbound } from '../appliance/outbound.ts';
 import type { Settings } from '../appliance/settings.ts';
+import type { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';
-import type { StoreReader } from '../store/queries.ts';
+import { StoreError } from '../store/errors.ts';
 import { openDestination } from './destinations/index.ts';
 import { type Identity, type ItemSource, testItem } from './item.ts';
 import { Lane, type LaneState, type Log, TIMING, type Timing } from './lane.ts';
@@ -15,8 +15,8 @@ import { type DestinationSettings, FORWARDING, type ForwardingSettings } from '.
 import { plain } from './text.ts';
 
 export interface ForwarderOptions {
-  /** Opens the sensor's database; called again after it could not be read. Throws StoreError. */
-  openReader: () => StoreReader;
+  /** The sensor's database, as it is now. */
+  store: StoreAccess;
   database: ApplianceDatabase;
   settings: Settings;
   notifications: Notifications;
@@ -28,6 +28,10 @@ export interface ForwarderOptions {
   version: string;
   timing?: Timing;
 }
+
+const COUNTED_AT_ONCE = 1000;
+/** After settings could not be taken over. */
+const RELOAD_AGAIN_MS = 10_000;
 
 /** How a destination fares. Times are 0, and texts empty, where it never happened. */
 export interface DestinationStatus {
@@ -62,10 +66,10 @@ export class Forwarder {
   private readonly timing: Timing;
   private readonly progress: ForwardProgress;
   private readonly appliance: string;
-  private reader: StoreReader | null = null;
-  private reader_file = 0;
   private readonly lanes = new Map<string, { made_of: string; lane: Lane }>();
   private seen_version = -1;
+  /** Not before this are settings taken over again that could not be. */
+  private again_ms = 0;
   private timer: NodeJS.Timeout | null = null;
   /** One change of the lanes at a time. */
   private changing: Promise<void> = Promise.resolve();
@@ -82,18 +86,13 @@ export class Forwarder {
   async start(): Promise<void> {
     await this.reload();
     this.timer = setInterval(() => {
-      if (this.versionNow() !== this.seen_version) void this.reload();
-      if (this.reader !== null && fileOf(this.reader.file) !== this.reader_file) this.closeReader();
+      if (Date.now() >= this.again_ms && this.versionNow() !== this.seen_version) void this.reload();
     }, this.timing.poll_ms);
   }
 
   /** Takes over what was changed in the settings. It is also seen without being called, within a poll. */
   reload(): Promise<void> {
-    this.changing = this.changing.then(() =>
-      this.apply().catch((error: Error) => {
-        this.options.log.error({ error: error.message }, 'the settings of forwarding could not be taken over');
-      }),
-    );
+    this.changing = this.changing.then(() => this.apply());
     return this.changing;
   }
 
@@ -104,7 +103,6 @@ export class Forwarder {
     await this.changing;
     await Promise.all([...this.lanes.values()].map(({ lane }) => lane.stop()));
     this.lanes.clear();
-    this.closeReader();
   }
 
   status(): DestinationStatus[] {
@@ -140,18 +138,39 @@ export class Forwarder {
 
   private async apply(): Promise<void> {
     if (this.stopped) return;
-    const { version, value } = this.options.settings.read(FORWARDING);
-    this.seen_version = version;
-    const identity = identityOf(value, this.options.version);
-    const enabled = value.destinations.filter((settings) => settings.enabled);
+    let version = -1;
+    let failed = false;
+    const attempt = async (what: string, act: () => Promise<void>): Promise<void> => {
+      try {
+        await act();
+      } catch (error) {
+        failed = true;
+        this.options.log.error({ error: (error as Error).message }, `${what} could not be taken over; it is tried again`);
+      }
+    };
+    await attempt('the settings of forwarding', async () => {
+      const read = this.options.settings.read(FORWARDING);
+      version = read.version;
+      const identity = identityOf(read.value, this.options.version);
+      const enabled = read.value.destinations.filter((settings) => settings.enabled);
+      await this.keepOnly(enabled.map((settings) => settings.name));
+      // One that cannot be opened keeps no other from it.
+      for (const settings of enabled)
+        await attempt(`the destination ${settings.name}`, () => this.applyOne(settings, read.value, identity));
+    });
+    this.seen_version = failed ? -1 : version;
+    this.again_ms = failed ? Date.now() + RELOAD_AGAIN_MS : 0;
+  }
+
+  /** Ends the others, and gives up their places. */
+  private async keepOnly(names: readonly string[]): Promise<void> {
     for (const [name, { lane }] of this.lanes) {
-      if (enabled.some((settings) => settings.name === name)) continue;
+      if (names.includes(name)) continue;
       this.lanes.delete(name);
       await lane.stop();
     }
-    for (const name of this.progress.keepOnly(enabled.map((settings) => settings.name)))
+    for (const name of this.progress.keepOnly(names))
       for (const kind of ['forwarding_failed', 'forwarding_dropped'] as const) this.options.notifications.resolve(kind, name);
-    for (const settings of enabled) await this.applyOne(settings, value, identity);
   }
 
   private async applyOne(settings: DestinationSettings, value: ForwardingSettings, identity: Identity): Promise<void> {
@@ -160,16 +179,16 @@ export class Forwarder {
     const made_of = JSON.stringify([settings, identity]);
     const known = this.lanes.get(name);
     if (known?.made_of === made_of) return known.lane.change(selection, value.queue_limit);
-    if (known !== undefined) await known.lane.stop();
-    if (this.progress.places(name) === null) this.progress.begin(name, this.lastIds());
-    const { notifications, log, outbound, directory } = this.options;
+    this.lanes.delete(name);
+    await known?.lane.stop();
+    if (this.progress.places(name) === null) this.progress.begin(name, lastIds(this.options));
+    const { store, notifications, log, outbound, directory } = this.options;
     const lane = new Lane({
       name,
       destination: await openDestination(settings, { identity, outbound, directory }),
       selection,
       queue_limit: value.queue_limit,
-      reader: () => this.readerNow(),
-      readerFailed: () => this.closeReader(),
+      store,
       notifications,
       progress: this.progress,
       appliance: this.appliance,
@@ -179,36 +198,15 @@ export class Forwarder {
     this.lanes.set(name, { made_of, lane });
     lane.start();
   }
-
-  private lastIds(): Record<ItemSource, number> {
-    return lastIds(this.options.notifications, () => this.readerNow());
-  }
-
-  /** Opened when it is wanted; a new one after an error, and where the file is another one by now. */
-  private readerNow(): StoreReader {
-    if (this.reader === null) {
-      this.reader = this.options.openReader();
-      this.reader_file = fileOf(this.reader.file);
-    }
-    return this.reader;
-  }
-
-  private closeReader(): void {
-    this.reader?.close();
-    this.reader = null;
-  }
 }
 
-/** Which file has this name now: a restored backup is another one. */
-const fileOf = (name: string): number => fs.statSync(name, { throwIfNoEntry: false })?.ino ?? 0;
-
 /** What there is by now; a sensor that has no database yet has raised nothing. */
-function lastIds(notifications: Notifications, reader: () => StoreReader): Record<ItemSource, number> {
+function lastIds({ store, notifications }: Pick<ForwarderOptions, 'store' | 'notifications'>): Record<ItemSource, number> {
   let alerts = 0;
   try {
-    alerts = reader().lastAlertId();
+    alerts = store.reader.lastAlertId();
   } catch (error) {
-    if ((error as { code?: string }).code !== 'store_missing') throw error;
+    if (!(error instanceof StoreError) || error.code !== 'store_missing') throw error;
   }
   return { alerts, notifications: notifications.newestId() };
 }
@@ -217,30 +215,62 @@ function lastIds(notifications: Notifications, reader: () => StoreReader): Recor
  * Gives destinations that are new a place behind what is there by now, so that what is raised from now on is theirs, even if the
  * service that forwards is not running. To be called after the settings were changed by another process than that.
  */
-export function beginDestinations(
-  options: Pick<ForwarderOptions, 'openReader' | 'database' | 'settings' | 'notifications'>,
-): void {
+export function beginDestinations(options: Pick<ForwarderOptions, 'store' | 'database' | 'settings' | 'notifications'>): void {
   const progress = new ForwardProgress(options.database);
-  const fresh = options.settings
-    .read(FORWARDING)
-    .value.destinations.filter(({ name, enabled }) => enabled && progress.places(name) === null);
-  if (fresh.length === 0) return;
-  let reader: StoreReader | null = null;
-  try {
-    const last = lastIds(options.notifications, () => {
-      reader = options.openReader();
-      return reader;
-    });
-    for (const { name } of fresh) progress.begin(name, last);
-  } finally {
-    (reader as StoreReader | null)?.close();
-  }
+  for (const { name, enabled } of options.settings.read(FORWARDING).value.destinations)
+    if (enabled && progress.places(name) === null) progress.begin(name, lastIds(options));
 }
 
-/** The status of all destinations as it was stored, for a process that does not forward itself. */
-export function storedStatuses(settings: Settings, database: ApplianceDatabase): DestinationStatus[] {
-  const progress = new ForwardProgress(database);
-  return settings.read(FORWARDING).value.destinations.map((one) => storedStatus(one, progress));
+/** The status of all destinations as it is stored, for a process that does not forward itself. */
+export function storedStatuses(
+  options: Pick<ForwarderOptions, 'store' | 'database' | 'settings' | 'notifications'>,
+): DestinationStatus[] {
+  const progress = new ForwardProgress(options.database);
+  const { destinations, rules, queue_limit } = options.settings.read(FORWARDING).value;
+  return destinations.map((one) => {
+    const status = storedStatus(one, progress);
+    if (progress.places(one.name) === null) return status;
+    const waiting = countWaiting(status.cursor, new Selection(rules, one.name), queue_limit, options);
+    return { ...status, waiting, state: status.state === 'idle' && waiting > 0 ? 'waiting' : status.state };
+  });
+}
+
+/** How many items wait behind a place. More than may wait are not counted. */
+function countWaiting(
+  cursor: DestinationStatus['cursor'],
+  selection: Selection,
+  queue_limit: number,
+  { store, notifications }: Pick<ForwarderOptions, 'store' | 'notifications'>,
+): number {
+  let waiting = 0;
+  const each = <Row extends { id: number }>(
+    source: ItemSource,
+    read: (after_id: number) => Row[],
+    takes: (row: Row) => boolean,
+  ) => {
+    for (let after_id = cursor[source]; waiting < queue_limit; ) {
+      const rows = read(after_id);
+      waiting += rows.filter(takes).length;
+      if (rows.length < COUNTED_AT_ONCE) return;
+      after_id = rows[rows.length - 1].id;
+    }
+  };
+  const limit = COUNTED_AT_ONCE;
+  each(
+    'notifications',
+    (after_id) => notifications.list({ after_id, limit }),
+    (row) => selection.takesNotification(row),
+  );
+  try {
+    each(
+      'alerts',
+      (after_id) => store.reader.alerts({ cursor: after_id, limit }).rows,
+      (row) => selection.takesAlert(row),
+    );
+  } catch (error) {
+    if (!(error instanceof StoreError) || error.code !== 'store_missing') throw error;
+  }
+  return Math.min(waiting, queue_limit);
 }
 
 function storedStatus({ name, type, enabled }: DestinationSettings, progress: ForwardProgress): DestinationStatus {

@@ -1,6 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Notifications, SystemNotification } from '../appliance/notifications.ts';
-import type { StoredAlert, StoredDevice, StoreReader } from '../store/queries.ts';
+import type { StoreAccess } from '../appliance/store-access.ts';
+import { StoreError } from '../store/errors.ts';
+import type { StoredAlert, StoredDevice } from '../store/queries.ts';
 import type { Delivery, Destination } from './destinations/destination.ts';
 import { type ForwardItem, type ItemSource, itemOfAlert, itemOfNotification, SOURCES } from './item.ts';
 import type { Fortune, ForwardProgress, Places } from './progress.ts';
@@ -30,10 +32,8 @@ export interface LaneOptions {
   destination: Destination;
   selection: Selection;
   queue_limit: number;
-  /** The sensor's database as it is now; throws StoreError where it cannot be read. */
-  reader: () => StoreReader;
-  /** It is to be opened anew. */
-  readerFailed: () => void;
+  /** The sensor's database, as it is now. */
+  store: StoreAccess;
   notifications: Notifications;
   progress: ForwardProgress;
   appliance: string;
@@ -75,6 +75,8 @@ export class Lane {
   /** Open notifications of an earlier run are resolved by the first success, too. */
   private resolve_failed = true;
   private resolve_dropped = true;
+  /** Sources whose database fails, which has been said. */
+  private readonly told = new Set<ItemSource>();
   private readonly stopping = new AbortController();
   private wake: (() => void) | null = null;
   private running: Promise<void> | null = null;
@@ -142,22 +144,27 @@ export class Lane {
   }
 
   private async run(): Promise<void> {
-    const { poll_ms } = this.options.timing;
-    let told = false;
     while (!this.stopped) {
-      let pause_ms = poll_ms;
-      try {
-        for (const source of SOURCES) await this.count(source);
-        if (Date.now() >= this.next_try_ms) pause_ms = Math.min(poll_ms, await this.sendAll());
-        told = false;
-      } catch (error) {
-        // The database is not there yet, or cannot be read or written: whoever it belongs to says so. We come back.
-        if (!told) this.options.log.warn({ destination: this.options.name, error: (error as Error).message }, 'forwarding waits');
-        told = true;
-        this.options.readerFailed();
-        pause_ms = this.options.timing.first_retry_ms;
-      }
+      let pause_ms = this.options.timing.poll_ms;
+      for (const source of SOURCES) pause_ms = Math.min(pause_ms, await this.serve(source));
       await this.pause(pause_ms);
+    }
+  }
+
+  /** What can be sent of one source is. Returns after how long to look again. */
+  private async serve(source: ItemSource): Promise<number> {
+    try {
+      await this.count(source);
+      const again_ms = Date.now() < this.next_try_ms ? Number.POSITIVE_INFINITY : await this.sendAll(source);
+      this.told.delete(source);
+      return again_ms;
+    } catch (error) {
+      // A database cannot be read or written: whoever it belongs to sees to it, and we come back. The other source goes on.
+      const { name, log } = this.options;
+      if (!this.told.has(source))
+        log.warn({ destination: name, source, error: (error as Error).message }, 'forwarding waits for a database');
+      this.told.add(source);
+      return Number.POSITIVE_INFINITY;
     }
   }
 
@@ -173,34 +180,28 @@ export class Lane {
     this.wake = null;
   }
 
-  /** Sends what waits, source by source. Returns after how long to look again. */
-  private async sendAll(): Promise<number> {
-    let again_ms = Number.POSITIVE_INFINITY;
-    for (const source of SOURCES)
-      while (!this.stopped) {
-        const { items, last, end } = this.batch(source);
-        if (items.length === 0) {
-          this.move(source, last, 0);
-          if (end) break;
-          continue;
-        }
-        const hold_ms = this.options.destination.holdMs?.(this.waiting[source], this.since_ms, Date.now()) ?? 0;
-        if (hold_ms > 0) {
-          again_ms = Math.min(again_ms, hold_ms);
-          break;
-        }
-        const { taken, fault } = await this.deliver(items);
-        // Stopped while it went on: how far it got is not known, or does not matter.
-        if (taken > 0) this.move(source, taken === items.length ? last : items[taken - 1].id, taken);
-        if (this.stopped) return 0;
-        if (taken < items.length) {
-          this.failed(fault ?? 'it did not take everything, and did not say why');
-          return again_ms;
-        }
-        this.succeeded();
-        await this.count(source);
+  /** Sends what waits. Returns after how long to look again, where it is sooner than usual. */
+  private async sendAll(source: ItemSource): Promise<number> {
+    while (!this.stopped) {
+      const { items, last, end } = this.batch(source);
+      if (items.length === 0) {
+        this.move(source, last, 0);
+        if (end) break;
+        continue;
       }
-    return again_ms;
+      const hold_ms = this.options.destination.holdMs?.(this.waiting[source], this.since_ms, Date.now()) ?? 0;
+      if (hold_ms > 0) return hold_ms;
+      const { taken, fault } = await this.deliver(items);
+      if (taken > 0) this.move(source, taken === items.length ? last : items[taken - 1].id, taken);
+      if (this.stopped) break;
+      if (taken < items.length) {
+        this.failed(fault ?? 'it did not take everything, and did not say why');
+        break;
+      }
+      this.succeeded();
+      await this.count(source);
+    }
+    return Number.POSITIVE_INFINITY;
   }
 
   private async deliver(items: readonly ForwardItem[]): Promise<Delivery> {
@@ -221,6 +222,7 @@ export class Lane {
     const items: ForwardItem[] = [];
     const devices = new Map<number, StoredDevice | null>();
     let last = this.places[source].position;
+    if (last === this.counted[source]) return { items, last, end: true };
     for (let pages = 0; pages < PAGES_AT_ONCE; pages++) {
       const rows = this.page(source, last).filter(({ row }) => row.id <= this.counted[source]);
       for (const row of rows) {
@@ -236,10 +238,7 @@ export class Lane {
   private page(source: ItemSource, after_id: number): Row[] {
     if (source === 'notifications')
       return this.options.notifications.list({ after_id, limit: PAGE }).map((row) => ({ source, row }));
-    return this.options
-      .reader()
-      .alerts({ cursor: after_id, limit: PAGE })
-      .rows.map((row) => ({ source, row }));
+    return this.options.store.reader.alerts({ cursor: after_id, limit: PAGE }).rows.map((row) => ({ source, row }));
   }
 
   private takes(row: Row): boolean {
@@ -250,7 +249,7 @@ export class Lane {
     const { appliance } = this.options;
     if (row.source === 'notifications') return itemOfNotification(row.row, appliance);
     return itemOfAlert(row.row, appliance, (id) => {
-      const known = devices.get(id) ?? this.options.reader().device(id);
+      const known = devices.get(id) ?? this.options.store.reader.device(id);
       devices.set(id, known);
       return known;
     });
@@ -258,7 +257,8 @@ export class Lane {
 
   /** Looks at what is new, and leaves the oldest out where more waits than may. */
   private async count(source: ItemSource): Promise<void> {
-    const last = source === 'alerts' ? this.options.reader().lastAlertId() : this.options.notifications.newestId();
+    const last = this.newestId(source);
+    if (last === null) return;
     if (last < this.places[source].position) this.startOver(source);
     while (this.counted[source] < last && !this.stopped) {
       const rows = this.page(source, this.counted[source]);
@@ -268,6 +268,17 @@ export class Lane {
       if (this.waiting[source] > 0 && this.since_ms === 0) this.since_ms = Date.now();
       if (this.waiting[source] > this.queue_limit) this.drop(source);
       if (rows.length === PAGE) await sleep(0);
+    }
+  }
+
+  /** null: the sensor has no database yet. */
+  private newestId(source: ItemSource): number | null {
+    if (source === 'notifications') return this.options.notifications.newestId();
+    try {
+      return this.options.store.reader.lastAlertId();
+    } catch (error) {
+      if (error instanceof StoreError && error.code === 'store_missing') return null;
+      throw error;
     }
   }
 

@@ -163,11 +163,15 @@ describe.skipIf(NATS_SERVER === null)('NATS JetStream', () => {
     appliance.set([
       centre({ servers: [`localhost:${port}`], ...trusted }),
       centre({ name: 'unknown', servers: [`localhost:${port}`], use_tls: true }),
+      centre({ name: 'address', ...trusted }),
+      centre({ name: 'other', ...trusted, tls: { ...trusted.tls, server_name: 'nats.example' } }),
     ]);
     const forwarder = await appliance.forward();
     // There is no stream: but what says so has been reached.
     expect((await forwarder.test('centre')).said).toMatch(/no stream there takes the subject/);
     expect((await forwarder.test('unknown')).said).toMatch(/CA that is not known here/);
+    expect((await forwarder.test('address')).said).toMatch(/no stream there takes the subject/);
+    expect((await forwarder.test('other')).said).toMatch(/nats\.example/);
     expect(tunnels).toEqual([]);
     const { port: proxy_port } = proxy.address() as net.AddressInfo;
     appliance.settings.write(OUTBOUND, { proxy: { host: '127.0.0.1', port: proxy_port }, no_proxy: [] }, 'test', 1);

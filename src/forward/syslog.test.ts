@@ -1,13 +1,17 @@
 import fs from 'node:fs';
+import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { FORWARDING } from './settings.ts';
+import { SyslogStream } from './destinations/syslog-stream.ts';
+import { FORWARDING, type SyslogSettings } from './settings.ts';
 import {
   Appliance,
   type Certificates,
   certificates,
   findServer,
+  IDENTITY,
+  ITEM,
   linesOf,
   rsyslog,
   type Server,
@@ -173,5 +177,69 @@ describe('a receiver over UDP that is not there', () => {
     await receiver.server.start();
     await until(() => numbers(receiver.file).length >= 5, 'all messages');
     expect(numbers(receiver.file)).toEqual(upTo(5));
+  });
+});
+
+describe('a receiver over TCP', () => {
+  const listening: net.Server[] = [];
+  afterEach(async () => {
+    for (const server of listening.splice(0)) await new Promise((resolve) => server.close(resolve));
+  });
+
+  /** What came of a batch that a receiver deals with in this way. */
+  async function sendTo(receive: (socket: net.Socket, number: number) => void, more: object = {}) {
+    const sockets = new Set<net.Socket>();
+    let number = 0;
+    const server = net.createServer({ allowHalfOpen: true }, (socket) => {
+      sockets.add(socket);
+      socket.on('error', () => {}).once('close', () => sockets.delete(socket));
+      receive(socket, ++number);
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    listening.push(server);
+    const { port } = server.address() as net.AddressInfo;
+    appliance.set([destination(port, { transport: 'tcp', ...more })]);
+    const [settings] = appliance.settings.read(FORWARDING).value.destinations as SyslogSettings[];
+    const stream = new SyslogStream(settings, { identity: IDENTITY, outbound: appliance.outbound, directory: '' }, 300);
+    const delivery = await stream.send([ITEM]);
+    await stream.close();
+    for (const socket of sockets) socket.destroy();
+    return delivery;
+  }
+
+  it.each<[string, (socket: net.Socket, number: number) => void, object, object]>([
+    [
+      'that reads everything and closes has taken it',
+      (socket) => socket.resume().on('end', () => socket.end()),
+      {},
+      { taken: 1 },
+    ],
+    [
+      'that is gone with messages unread has not',
+      (socket) => setTimeout(() => socket.resetAndDestroy(), 50),
+      {},
+      { taken: 0, fault: expect.stringMatching(/broke the connection off/) },
+    ],
+    [
+      'that closes before it has everything has not',
+      (socket) => socket.end(),
+      { confirmation: 'connected', settle_ms: 100 },
+      { taken: 0, fault: expect.stringMatching(/closed the connection/) },
+    ],
+    [
+      'that reads, closes, and then breaks the next connection off has not',
+      (socket, number) => (number === 1 ? socket.resume().on('end', () => socket.end()) : socket.resetAndDestroy()),
+      {},
+      { taken: 0 },
+    ],
+    [
+      'that never closes has not, and the way out is named',
+      (socket) => socket.resume(),
+      {},
+      { taken: 0, fault: expect.stringMatching(/set confirmation to "connected"/) },
+    ],
+    ['that never closes has, where that is how it is', (socket) => socket.resume(), { confirmation: 'connected' }, { taken: 1 }],
+  ])('%s', async (_, receive, more, expected) => {
+    expect(await sendTo(receive, more)).toMatchObject(expected);
   });
 });

@@ -12,8 +12,8 @@ import { ApplianceDatabase } from '../appliance/database.ts';
 import { Notifications } from '../appliance/notifications.ts';
 import { OUTBOUND, SettingsOutbound } from '../appliance/outbound.ts';
 import { Settings } from '../appliance/settings.ts';
+import { StoreAccess } from '../appliance/store-access.ts';
 import { type AlertRow, emptyChangeSet } from '../store/change-set.ts';
-import { StoreReader } from '../store/queries.ts';
 import { Writer } from '../store/writer.ts';
 import { Forwarder } from './forwarder.ts';
 import type { ForwardItem, Identity } from './item.ts';
@@ -94,6 +94,7 @@ export class Appliance {
   readonly settings = new Settings(this.database);
   readonly notifications = new Notifications(this.database);
   readonly outbound = new SettingsOutbound(() => this.settings.read(OUTBOUND).value);
+  readonly store = new StoreAccess(this.folder);
   readonly logged: { fields: object; text: string }[] = [];
   private raised = 0;
   private forwarder: Forwarder | null = null;
@@ -115,7 +116,7 @@ export class Appliance {
   async forward(timing: Timing = QUICK): Promise<Forwarder> {
     const log = (fields: object, text: string) => this.logged.push({ fields, text });
     this.forwarder = new Forwarder({
-      openReader: () => new StoreReader(this.folder),
+      store: this.store,
       database: this.database,
       settings: this.settings,
       notifications: this.notifications,
@@ -131,6 +132,7 @@ export class Appliance {
 
   async close(): Promise<void> {
     await this.forwarder?.stop();
+    this.store.close();
     this.writer.close();
     this.database.close();
     fs.rmSync(this.folder, { recursive: true, force: true });

@@ -99,6 +99,7 @@ describe('a webhook', () => {
     const forwarder = await appliance.forward();
     expect(await forwarder.test('hook')).toMatchObject({ ok: false, said: expect.stringMatching(expected) });
     expect(posts.map(({ path }) => path)).toEqual(['/in?x=1']);
+    expect((await forwarder.test('hook')).said).not.toMatch(/x=1/);
   });
 
   it('over TLS is trusted by its CA and name alone', async () => {

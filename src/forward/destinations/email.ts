@@ -1,7 +1,8 @@
-import type { Socket } from 'node:net';
+import { isIP, type Socket } from 'node:net';
+import { checkServerIdentity } from 'node:tls';
 import { createTransport, type Transporter } from 'nodemailer';
 import type SMTPTransport from 'nodemailer/lib/smtp-transport/index.js';
-import { reasonOf } from '../../appliance/outbound.ts';
+import { OutboundError, reasonOf } from '../../appliance/outbound.ts';
 import { endText } from '../formats/end.ts';
 import { eventTime } from '../formats/time.ts';
 import type { ForwardItem, Identity, ItemEnd } from '../item.ts';
@@ -29,6 +30,7 @@ export class Email implements Destination {
     this.identity = identity;
     this.batch = settings.digest_count;
     const { host, port, security, tls, username, password } = settings;
+    const server_name = tls.server_name || host;
     const options: SMTPTransport.Options = {
       host,
       port,
@@ -37,7 +39,9 @@ export class Email implements Destination {
       ignoreTLS: security === 'none',
       ...(username === '' ? {} : { auth: { user: username, pass: password } }),
       tls: {
-        servername: tls.server_name || host,
+        // An address is no server name (RFC 6066 §3).
+        ...(isIP(server_name) ? {} : { servername: server_name }),
+        checkServerIdentity: (_, presented) => checkServerIdentity(server_name, presented),
         rejectUnauthorized: tls.verify,
         minVersion: 'TLSv1.2',
         ...(tls.ca === '' ? {} : { ca: tls.ca }),
@@ -80,7 +84,8 @@ export class Email implements Destination {
         said = cutText(plain(response), MAX_SAID_BYTES);
         if (rejected.length > 0) said += `; refused: ${rejected.map(String).join(', ')}`;
       } catch (error) {
-        return { taken, fault: `${host} port ${port}: ${faultOf(error)}`, said };
+        const fault = error instanceof OutboundError ? error.message : `${host} port ${port}: ${faultOf(error)}`;
+        return { taken, fault, said };
       }
       taken += mail.length;
     }

@@ -1,4 +1,5 @@
 import net from 'node:net';
+import { checkServerIdentity, type PeerCertificate } from 'node:tls';
 import { type JetStreamClient, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect, credsAuthenticator, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node';
 import { type Outbound, reasonOf, type Target } from '../../appliance/outbound.ts';
@@ -82,10 +83,9 @@ export class Nats implements Destination {
         addresses.push(`127.0.0.1:${relay.port}`);
       }
     }
-    // Through a relay the host's own name is not what is dialled; all servers of a cluster share theirs.
-    const server_name = tls.server_name || (use_tls && relays.length > 0 ? targets[0].host : '');
     // Without these, TLS is used where the server offers it.
-    const secured = use_tls || tls.ca !== '' || tls.certificate !== '' || server_name !== '' || !tls.verify;
+    const secured = use_tls || tls.ca !== '' || tls.certificate !== '' || tls.server_name !== '' || !tls.verify;
+    const names = tls.server_name === '' ? targets.map(({ host }) => host) : [tls.server_name];
     const options: NodeConnectionOptions = {
       servers: addresses,
       name: `ot-sensor ${this.identity.sensor}`,
@@ -96,7 +96,7 @@ export class Nats implements Destination {
       ...(username === '' ? {} : { user: username, pass: password }),
       ...(token === '' ? {} : { token }),
       ...(credentials === '' ? {} : { authenticator: credsAuthenticator(new TextEncoder().encode(credentials)) }),
-      ...(secured ? { tls: this.tlsOptions(server_name) } : {}),
+      ...(secured ? { tls: this.tlsOptions(names) } : {}),
     };
     try {
       const connection = await connect(options);
@@ -108,13 +108,18 @@ export class Nats implements Destination {
     }
   }
 
-  private tlsOptions(server_name: string): NodeConnectionOptions['tls'] {
+  /** `names`: what the server's certificate must be for, any of them; through a relay the host is not what is dialled. */
+  private tlsOptions(names: readonly string[]): NodeConnectionOptions['tls'] {
     const { ca, certificate, key, passphrase, verify } = this.settings.tls;
     return {
       ...(ca === '' ? {} : { ca }),
       ...(certificate === '' ? {} : { cert: certificate, key, passphrase }),
       // An address is no server name (RFC 6066 §3).
-      ...(server_name === '' || net.isIP(server_name) ? {} : { servername: server_name }),
+      servername: names.find((name) => net.isIP(name) === 0) ?? '',
+      checkServerIdentity: (_: string, presented: PeerCertificate) => {
+        const faults = names.map((name) => checkServerIdentity(name, presented));
+        return faults.includes(undefined) ? undefined : faults[0];
+      },
       rejectUnauthorized: verify,
       minVersion: 'TLSv1.2',
     } as NodeConnectionOptions['tls'];

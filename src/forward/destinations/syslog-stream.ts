@@ -6,7 +6,6 @@ import type { ForwardItem } from '../item.ts';
 import type { SyslogSettings } from '../settings.ts';
 import type { Delivery, Destination, Surroundings } from './destination.ts';
 
-/** No connection may take longer to take what is written, or to be closed by the other side when it has everything. */
 const PATIENCE_MS = 10_000;
 const WRITE_BYTES = 65_536;
 
@@ -29,12 +28,15 @@ export class SyslogStream implements Destination {
   private readonly settings: SyslogSettings;
   private readonly outbound: Outbound;
   private readonly render: (item: ForwardItem) => string;
+  private readonly patience_ms: number;
   private connection: Connection | null = null;
   private readonly closing = new AbortController();
 
-  constructor(settings: SyslogSettings, { identity, outbound }: Surroundings) {
+  /** `patience_ms`: how long a connection may take to take what is written, or to be closed by the other side that has everything. */
+  constructor(settings: SyslogSettings, { identity, outbound }: Surroundings, patience_ms = PATIENCE_MS) {
     this.settings = settings;
     this.outbound = outbound;
+    this.patience_ms = patience_ms;
     const format = FORMATS[settings.format];
     this.render = (item) => shortened((one) => format(one, identity, settings), item, settings.max_bytes);
   }
@@ -71,11 +73,14 @@ export class SyslogStream implements Destination {
     this.connection = null;
     const { host, port, transport, tls } = this.settings;
     const target: Target = { host, port };
-    const options = { timeout_ms: PATIENCE_MS, signal: this.closing.signal };
+    const options = { timeout_ms: this.patience_ms, signal: this.closing.signal };
     const socket = await (transport === 'tls'
       ? this.outbound.connectTls(target, tls, options)
       : this.outbound.connect(target, options));
-    this.connection = new Connection(socket);
+    this.connection = new Connection(socket, this.patience_ms);
+    if (!this.closing.signal.aborted) return;
+    this.connection.destroy();
+    throw new Error('given up');
   }
 
   private async write(items: readonly ForwardItem[]): Promise<void> {
@@ -106,13 +111,15 @@ function faultOf(error: unknown, where: string): string {
 /** A connection with an eye on its other end. */
 class Connection {
   private readonly socket: net.Socket;
+  private readonly patience_ms: number;
   private over: Error | null = null;
   private ended = false;
   /** Whoever waits for the end. */
   private waiting: (() => void) | null = null;
 
-  constructor(socket: net.Socket) {
+  constructor(socket: net.Socket, patience_ms: number) {
     this.socket = socket;
+    this.patience_ms = patience_ms;
     const done = (error: Error | null) => () => {
       this.over ??= error;
       this.waiting?.();
@@ -140,7 +147,7 @@ class Connection {
       taken = true;
       this.waiting?.();
     });
-    await this.until(() => taken || this.broken() !== null, PATIENCE_MS, 'it has not taken anything for a while');
+    await this.until(() => taken || this.broken() !== null, this.patience_ms, 'it has not taken anything for a while');
     const broken = this.broken();
     if (broken !== null) throw broken;
   }
@@ -152,7 +159,7 @@ class Connection {
     this.socket.end();
     await this.until(
       () => this.ended || this.over !== null,
-      PATIENCE_MS,
+      this.patience_ms,
       'it does not close the connection when it has everything; if it never does, set confirmation to "connected"',
     );
     if (!this.ended) throw this.over!;

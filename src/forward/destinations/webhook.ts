@@ -46,6 +46,8 @@ export class Webhook implements Destination {
 
   private async post(item: ForwardItem): Promise<{ said: string; fault?: string }> {
     const { url, timeout_ms } = this.settings;
+    // Path and query often are what lets one in, and what is said here gets into logs.
+    const where = new URL(url).origin;
     const body = jsonLine(item, this.identity);
     try {
       const signal = AbortSignal.any([this.closing.signal, AbortSignal.timeout(2 * timeout_ms)]);
@@ -59,11 +61,11 @@ export class Webhook implements Destination {
       const quoted = await quote(answer.body);
       const said = `HTTP ${answer.statusCode}${quoted === '' ? '' : `: ${quoted}`}`;
       const taken = answer.statusCode >= 200 && answer.statusCode < 300;
-      return taken ? { said } : { said, fault: `${url} answers ${said}` };
+      return taken ? { said } : { said, fault: `${where} answers ${said}` };
     } catch (error) {
       const { name } = error as Error;
       const reason = name === 'TimeoutError' || name.endsWith('TimeoutError') ? 'no answer in time' : reasonOf(error);
-      return { said: '', fault: error instanceof OutboundError ? `${url}: ${error.message}` : `${url}: ${reason}` };
+      return { said: '', fault: error instanceof OutboundError ? `${where}: ${error.message}` : `${where}: ${reason}` };
     }
   }
 
