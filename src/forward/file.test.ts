@@ -64,4 +64,18 @@ describe('a file', () => {
     await until(() => forwarder.status()[0].sent === 2, 'it is written');
     expect(numbers(linesOf(path.join(folder, 'forwarded.jsonl')))).toEqual([1, 2]);
   });
+
+  it('on a full disk waits until there is room', async () => {
+    fs.mkdirSync(folder);
+    const name = path.join(folder, 'forwarded.jsonl');
+    fs.symlinkSync('/dev/full', name);
+    appliance.set([file()]);
+    const forwarder = await appliance.forward();
+    appliance.raise(2);
+    await until(() => forwarder.status()[0].state === 'failing', 'it fails');
+    expect(forwarder.status()[0].last_error).toMatch(/ENOSPC/);
+    fs.rmSync(name);
+    await until(() => forwarder.status()[0].sent === 2, 'it is written');
+    expect(numbers(linesOf(name))).toEqual([1, 2]);
+  });
 });

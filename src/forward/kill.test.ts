@@ -5,7 +5,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { AckPolicy, DeliverPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { PROGRAM } from '../cli/testing.ts';
 import { ot_sensor } from '../proto/facts.js';
+import { beginDestinations } from './forwarder.ts';
 import { Appliance, findServer, freePort, linesOf, QUICK, rsyslog, Server, syslogNg, until } from './testing.ts';
 
 // A receiver that is killed (SIGKILL) and started again ten times while alerts come in: each arrives, in order, none twice where the
@@ -126,5 +128,35 @@ describe('a receiver that is killed and started again ten times', () => {
     await read.close();
     expect(came).toEqual(upTo(ALERTS));
     console.info(`JetStream: ${ALERTS} alerts, ${KILLS} kills, none came again`);
+  });
+});
+
+describe('the service that forwards', () => {
+  it('killed again and again writes each alert to a file once, in order', async () => {
+    appliance.set([{ name: 'lines', type: 'file', max_bytes: 200_000 }]);
+    beginDestinations(appliance);
+    const port = await freePort();
+    const args = [PROGRAM, 'serve', '--no-tls', '--port', String(port), '--data', appliance.folder];
+    server = new Server(process.execPath, args, port);
+    const COUNT = 3000;
+    for (let raised = 0; raised < COUNT; ) {
+      await server.start();
+      for (const end = raised + COUNT / 5; raised < end; raised += 20) {
+        appliance.raise(20);
+        await sleep(Math.random() * 30);
+      }
+      await server.kill();
+    }
+    await server.start();
+    const files = ['.9', '.8', '.7', '.6', '.5', '.4', '.3', '.2', '.1', ''].map((end) =>
+      path.join(appliance.folder, 'forward', `forwarded.jsonl${end}`),
+    );
+    const came = () => files.flatMap(linesOf).map((line) => Number(/finding (\d+)/.exec(line)?.[1]));
+    await until(
+      () => came().length >= COUNT,
+      () => `${came().length} came`,
+    );
+    await server.end();
+    expect(came()).toEqual(upTo(COUNT));
   });
 });

@@ -48,7 +48,7 @@ type Row = { source: 'alerts'; row: StoredAlert } | { source: 'notifications'; r
 const PAGE = 500;
 /** Looked through in one go for what is meant for the destination. */
 const PAGES_AT_ONCE = 10;
-/** A place that only moved over what is not meant for the destination is written down no more often than this. */
+/** What is no loss when it is forgotten is written down no more often: a place that only moved over what is not meant for the destination, the last success. */
 const LAZY_MS = 10_000;
 /** That the queue runs over is said no more often than this. */
 const SAY_DROPPED_MS = 60_000;
@@ -70,7 +70,8 @@ export class Lane {
   private next_try_ms = 0;
   /** Since when something waits; 0: nothing does. */
   private since_ms = 0;
-  private written_ms = 0;
+  private readonly written_ms: Record<ItemSource, number> = { alerts: 0, notifications: 0 };
+  private fortune_ms = 0;
   private said_dropped_ms = 0;
   /** Open notifications of an earlier run are resolved by the first success, too. */
   private resolve_failed = true;
@@ -124,7 +125,8 @@ export class Lane {
     this.poke();
     await this.options.destination.close();
     await this.running;
-    this.write();
+    for (const source of SOURCES) this.write(source);
+    this.storeFortune();
   }
 
   status(): { state: LaneState; waiting: number; next_try_ms: number; places: Places; fortune: Fortune } {
@@ -333,13 +335,13 @@ export class Lane {
     place.sent += sent;
     this.waiting[source] -= sent;
     if (sent > 0) this.since_ms = this.waiting.alerts + this.waiting.notifications > 0 ? Date.now() : 0;
-    if (sent > 0 || Date.now() - this.written_ms > LAZY_MS) this.write();
+    if (sent > 0 || Date.now() - this.written_ms[source] > LAZY_MS) this.write(source);
   }
 
-  private write(): void {
-    this.written_ms = Date.now();
+  private write(source: ItemSource): void {
+    this.written_ms[source] = Date.now();
     try {
-      for (const source of SOURCES) this.options.progress.move(this.options.name, source, this.places[source]);
+      this.options.progress.move(this.options.name, source, this.places[source]);
     } catch (error) {
       // It goes on from memory; after a restart some would be sent again.
       this.options.log.warn(
@@ -375,10 +377,12 @@ export class Lane {
     const { name, notifications, log } = this.options;
     this.attempts = 0;
     this.next_try_ms = 0;
-    if (this.fortune.failing_since_ms > 0) log.info({ destination: name }, 'a destination takes again what is forwarded to it');
+    const failing = this.fortune.failing_since_ms > 0;
+    if (failing) log.info({ destination: name }, 'a destination takes again what is forwarded to it');
     this.fortune.failing_since_ms = 0;
     this.fortune.last_success_ms = Date.now();
-    this.storeFortune();
+    // Each write waits for the disk: that it goes on going well need not be written down each time.
+    if (failing || this.fortune.last_success_ms - this.fortune_ms > LAZY_MS) this.storeFortune();
     if (this.resolve_failed) notifications.resolve('forwarding_failed', name);
     this.resolve_failed = false;
     if (!this.resolve_dropped || this.waiting.alerts + this.waiting.notifications > 0) return;
@@ -387,6 +391,13 @@ export class Lane {
   }
 
   private storeFortune(): void {
-    this.options.progress.setFortune(this.options.name, this.fortune);
+    this.fortune_ms = Date.now();
+    try {
+      this.options.progress.setFortune(this.options.name, this.fortune);
+    } catch (error) {
+      // Only what other processes are told of it is old then.
+      const { name, log } = this.options;
+      log.warn({ destination: name, error: (error as Error).message }, 'how a destination fares was not stored');
+    }
   }
 }

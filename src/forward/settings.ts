@@ -264,7 +264,8 @@ export const FORWARDING = defineSettings({
         default: 100_000,
         minimum: 1,
         maximum: 10_000_000,
-        description: 'what may wait for one destination; of more, the oldest are left out and counted',
+        description:
+          'alerts that may wait for one destination, and as many notifications; of more, the oldest are left out and counted',
       }),
       destinations: Type.Array(Type.Union([Syslog, Webhook, Email, File, Nats]), {
         default: [],
