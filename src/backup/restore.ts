@@ -509,7 +509,7 @@ function copyDurably(from: string, to: string): void {
 }
 
 /** A log that belongs to another file than the one it lies beside would be played into it. */
-function removeLogs(database: string): void {
+export function removeLogs(database: string): void {
   for (const end of ['-wal', '-shm', '-journal']) fs.rmSync(`${database}${end}`, { force: true });
 }
 
@@ -541,6 +541,9 @@ function alone(data: string, items: readonly Item[]): Lock {
     throw error;
   }
 }
+
+/** For whoever replaces the databases otherwise. Throws as `alone` does. */
+export const holdAlone = (data: string): Lock => alone(data, []);
 
 function intoOneFile(file: string): void {
   const db = new Database(file, { timeout: 1000 });

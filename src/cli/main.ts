@@ -30,6 +30,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Comman
   config: () => import('./config.ts'),
   backup: () => import('./backup.ts'),
   restore: () => import('./restore.ts'),
+  update: () => import('./update.ts'),
   bench: () => import('./bench.ts'),
 };
 

@@ -1,0 +1,326 @@
+import { execFile } from 'node:child_process';
+import fs from 'node:fs';
+import path from 'node:path';
+import { promisify } from 'node:util';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { DATABASES } from '../backup/manifest.ts';
+import { migrateDatabase } from '../backup/verify.ts';
+import { OperatingError } from '../errors.ts';
+import {
+  generateKey,
+  type PublicKey,
+  parsePublicKey,
+  parseSecretKey,
+  publicKeyText,
+  secretKeyText,
+} from '../signing/minisign.ts';
+import { applyUpdate, recoverUpdate, rollbackUpdate, type UpdateHooks, updateStatus } from '../update/apply.ts';
+import { buildBundle, signBundle } from '../update/bundle.ts';
+import { checkApplies, openBundle, type UpdateKind } from '../update/manifest.ts';
+import { certifyKey } from '../update/signing-key.ts';
+import { isVersion } from '../update/versions.ts';
+import { oneOf } from './arguments.ts';
+import { dataOption, time } from './data.ts';
+import { EXIT_FINDINGS, fileReason } from './failure.ts';
+
+/** Where an appliance has the program and the root keys. */
+const DEFAULT_ROOT = '/opt/ot-sensor';
+const DEFAULT_ROOT_KEY = '/etc/ot-sensor/update-root.pub';
+const PROGRAM = 'dist/program/main.js';
+const CHECK_MS = 60_000;
+const MIGRATE_MS = 6 * 3_600_000;
+const KINDS = ['software', 'content'];
+const run = promisify(execFile);
+
+interface RootArguments {
+  root: string;
+}
+interface KeyArguments {
+  rootKey: string[];
+}
+interface ServiceArguments {
+  service: string[];
+}
+
+export function register(program: Command): void {
+  const update = program
+    .command('update')
+    .description('install signed updates, go back from one; make and sign them')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ ot-sensor update verify ot-sensor-1.2.0.bundle
+  $ ot-sensor update apply ot-sensor-1.2.0.bundle --data /var/lib/ot-sensor --service ot-sensor`,
+    );
+  const running = () => program.version() ?? '0.0.0';
+  update
+    .command('verify')
+    .description('say whose a bundle is, that it is whole, and whether it may be installed here; unpacks nothing')
+    .argument('<file>', 'bundle')
+    .addOption(rootOption())
+    .addOption(rootKeyOption())
+    .option('--allow-downgrade', 'an older version too')
+    .addHelpText('after', '\nExample:\n  $ ot-sensor update verify ot-sensor-1.2.0.bundle')
+    .action((file: string, args: RootArguments & KeyArguments & { allowDowngrade?: true }) => verify(file, args, running()));
+  update
+    .command('apply')
+    .description('install a bundle: verify, stage, try the migration, stop, switch, check, start; whatever fails is taken back')
+    .argument('<file>', 'bundle')
+    .addOption(rootOption())
+    .addOption(rootKeyOption())
+    .addOption(serviceOption())
+    .addOption(dataOption())
+    .option('--allow-downgrade', 'an older version too')
+    .option('--probe <command>', 'once it is started, a shell command that ends with 0 where all works')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ ot-sensor update apply ot-sensor-1.2.0.bundle --data /var/lib/ot-sensor --service ot-sensor',
+    )
+    .action((file: string, args: ApplyArguments) => apply(file, args, running()));
+  update
+    .command('status')
+    .description('say what is installed, and what can be gone back to')
+    .addOption(rootOption())
+    .addHelpText('after', '\nExample:\n  $ ot-sensor update status')
+    .action(({ root }: RootArguments) => status(root));
+  update
+    .command('rollback')
+    .description('go back to the version before the last update')
+    .option('--kind <kind>', 'software or content', oneOf(KINDS), 'software')
+    .option('--with-data', 'the databases of before too, even where their schema is the same; what was seen since is lost')
+    .addOption(rootOption())
+    .addOption(serviceOption())
+    .addHelpText('after', '\nExample:\n  $ ot-sensor update rollback --service ot-sensor')
+    .action(
+      async ({ root, kind, withData, service }: RootArguments & ServiceArguments & { kind: UpdateKind; withData?: true }) => {
+        await rollbackUpdate(root, services(service), { kind, with_data: withData });
+        status(root);
+      },
+    );
+  update
+    .command('recover')
+    .description(
+      'take back an update that was broken off; for the service units, before they start. Exit code 1: another version is current now',
+    )
+    .addOption(rootOption())
+    .addHelpText('after', '\nExample:\n  $ ot-sensor update recover')
+    .action(({ root }: RootArguments) => {
+      if (recoverUpdate(root).restart) process.exitCode = EXIT_FINDINGS;
+    });
+  update
+    .command('migrate')
+    .description('bring the databases in a folder to the schema of this version')
+    .addOption(dataOption())
+    .addHelpText('after', '\nExample:\n  $ ot-sensor update migrate --data copy-of-the-data')
+    .action(({ data }: { data: string }) => {
+      for (const name of DATABASES) if (fs.existsSync(path.join(data, name))) migrateDatabase(data, name);
+    });
+  registerMaking(update);
+}
+
+interface ApplyArguments extends RootArguments, KeyArguments, ServiceArguments {
+  data: string;
+  allowDowngrade?: true;
+  probe?: string;
+}
+
+const collect = (one: string, all: string[]): string[] => [...all, one];
+const rootOption = () => new Option('--root <dir>', 'where the program lies').default(DEFAULT_ROOT);
+const rootKeyOption = () =>
+  new Option('--root-key <file>', `public root key (minisign); repeat it for several. Left out: ${DEFAULT_ROOT_KEY}`)
+    .argParser(collect)
+    .default([], 'none');
+const serviceOption = () =>
+  new Option('--service <unit>', 'systemd unit to stop and start; repeat it for several').argParser(collect).default([], 'none');
+
+/** For whoever makes releases. */
+function registerMaking(update: Command): void {
+  update
+    .command('build')
+    .description('make a bundle of a folder; it is to be signed then')
+    .argument('<dir>', 'all that is installed')
+    .requiredOption('--set-version <version>', 'its version', version)
+    .requiredOption('-o, --out <file>', 'bundle to write')
+    .option('--kind <kind>', 'software or content', oneOf(KINDS), 'software')
+    .option('--minimum-version <version>', 'the oldest version it may be applied to', version, '')
+    .option('--maximum-version <version>', 'the newest version it may be applied to', version, '')
+    .option('--architecture <name>', 'where it runs, such as x64; left out: anywhere', '')
+    .option('--notes <file>', 'what is new in it')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ ot-sensor update build release --set-version 1.2.0 --architecture x64 --out ot-sensor-1.2.0.bundle',
+    )
+    .action(build);
+  update
+    .command('sign')
+    .description('sign a bundle with a signing key')
+    .argument('<file>', 'bundle')
+    .requiredOption('--secret-key <file>', "the signing key's secret key (minisign)")
+    .requiredOption('--public-key <file>', "its public key; the root key's statement is beside it, .minisig behind its name")
+    .option('--password-file <file>', 'its first line opens the secret key')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ ot-sensor update sign ot-sensor-1.2.0.bundle --secret-key signing.key --public-key signing.pub',
+    )
+    .action(async (file: string, args: { secretKey: string; publicKey: string; passwordFile?: string }) => {
+      const key = parseSecretKey(read(args.secretKey), passwordOf(args.passwordFile));
+      await signBundle(file, key, read(args.publicKey), read(`${args.publicKey}.minisig`));
+      process.stdout.write(`${file}: signed with ${key.id}\n`);
+    });
+  update
+    .command('make-key')
+    .description('make a key pair: a root key, to be kept offline, or a signing key')
+    .argument('<name>', 'NAME.key and NAME.pub are written')
+    .option('--password-file <file>', 'its first line encrypts the secret key')
+    .addHelpText('after', '\nExample:\n  $ ot-sensor update make-key root --password-file password')
+    .action((name: string, { passwordFile }: { passwordFile?: string }) => {
+      const key = generateKey();
+      fs.writeFileSync(`${name}.key`, secretKeyText(key, passwordOf(passwordFile)), { mode: 0o600, flag: 'wx' });
+      fs.writeFileSync(`${name}.pub`, publicKeyText(key), { flag: 'wx' });
+      process.stdout.write(`${name}.key, ${name}.pub: key ${key.id}\n`);
+    });
+  update
+    .command('certify-key')
+    .description('with the root key, say that a signing key may sign updates, and from when to when')
+    .argument('<public-key>', "the signing key's public key; the statement is written beside it, .minisig behind its name")
+    .requiredOption('--root-secret-key <file>', "the root key's secret key (minisign)")
+    .requiredOption('--from <time>', 'valid from (ISO 8601)', time)
+    .requiredOption('--to <time>', 'valid to (ISO 8601)', time)
+    .option('--kind <kind>', 'for software or content only', oneOf(KINDS))
+    .option('--password-file <file>', 'its first line opens the secret key')
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ ot-sensor update certify-key signing.pub --root-secret-key root.key --from 2026-01-01 --to 2027-01-01',
+    )
+    .action(
+      (file: string, args: { rootSecretKey: string; from: number; to: number; kind?: UpdateKind; passwordFile?: string }) => {
+        const root = parseSecretKey(read(args.rootSecretKey), passwordOf(args.passwordFile));
+        const kinds = args.kind === undefined ? (['software', 'content'] as const) : [args.kind];
+        const { public_key, statement } = certifyKey(
+          parsePublicKey(read(file)),
+          { kinds, from_ms: args.from, to_ms: args.to },
+          root,
+        );
+        fs.writeFileSync(file, public_key);
+        fs.writeFileSync(`${file}.minisig`, statement);
+        process.stdout.write(`${file}.minisig: ${statement.split('\n')[2].replace('trusted comment: ', '')}\n`);
+      },
+    );
+}
+
+interface BuildArguments {
+  setVersion: string;
+  out: string;
+  kind: UpdateKind;
+  minimumVersion: string;
+  maximumVersion: string;
+  architecture: string;
+  notes?: string;
+}
+
+async function build(directory: string, args: BuildArguments): Promise<void> {
+  const { setVersion, out, kind, minimumVersion, maximumVersion, architecture, notes } = args;
+  const { members } = await buildBundle({
+    directory,
+    out,
+    kind,
+    version: setVersion,
+    minimum_version: minimumVersion,
+    maximum_version: maximumVersion,
+    architecture,
+    notes: notes === undefined ? '' : read(notes),
+    now_ms: Date.now(),
+  });
+  process.stdout.write(`${out}: ${members.length} files; not signed yet\n`);
+}
+
+async function verify(
+  file: string,
+  args: RootArguments & KeyArguments & { allowDowngrade?: true },
+  running: string,
+): Promise<void> {
+  const { reader, manifest, signer } = await openBundle(file, rootKeys(args), Date.now());
+  const status = updateStatus(args.root)[manifest.kind];
+  try {
+    checkApplies(manifest, { program: running, present: status.version, allow_downgrade: args.allowDowngrade === true });
+    await reader.extract(null);
+  } finally {
+    await reader.close();
+  }
+  process.stdout.write(
+    `${file}: ${manifest.kind} ${manifest.version} of ${manifest.created}, signed with ${signer}; it may be installed here\n`,
+  );
+}
+
+async function apply(file: string, args: ApplyArguments, running: string): Promise<void> {
+  const { root, data, service, probe, allowDowngrade } = args;
+  const hooks: UpdateHooks = {
+    ...services(service),
+    // The program that is to be installed knows its own schema.
+    migrate: async (program, where) =>
+      void (await run(process.execPath, [path.join(program, PROGRAM), 'update', 'migrate', '--data', where], {
+        timeout: MIGRATE_MS,
+      })),
+    async check(program, { kind, version: wanted }) {
+      if (kind === 'content') return;
+      const { stdout } = await run(process.execPath, [path.join(program, PROGRAM), '--version'], { timeout: CHECK_MS });
+      if (stdout.trim() !== wanted)
+        throw new OperatingError('update', `it says it is version ${stdout.trim().slice(0, 100)}, and not ${wanted}`);
+    },
+    ...(probe === undefined ? {} : { probe: async () => void (await run('sh', ['-c', probe], { timeout: CHECK_MS })) }),
+    onStep: ({ step, outcome, message }) =>
+      process.stderr.write(`ot-sensor: ${step}: ${outcome}${message === '' ? '' : `: ${message}`}\n`),
+  };
+  const manifest = await applyUpdate(
+    {
+      file,
+      root: path.resolve(root),
+      data: path.resolve(data),
+      root_keys: rootKeys(args),
+      allow_downgrade: allowDowngrade === true,
+      program_version: running,
+      now_ms: Date.now(),
+    },
+    hooks,
+  );
+  process.stdout.write(`${manifest.kind} ${manifest.version} is installed; ot-sensor update rollback goes back\n`);
+}
+
+function status(root: string): void {
+  for (const [kind, { state, version: current, previous }] of Object.entries(updateStatus(root))) {
+    const back = previous === '' ? '' : `; before it ${previous}, which can be gone back to`;
+    const broken =
+      state === 'switching' || state === 'rolling_back' ? '; an update is under way, or was broken off (update recover)' : '';
+    process.stdout.write(`${kind}: ${current || 'none installed by an update'}${back}${broken}\n`);
+  }
+}
+
+const services = (units: readonly string[]): Pick<UpdateHooks, 'stop' | 'start'> => ({
+  async stop() {
+    if (units.length > 0) await run('systemctl', ['stop', ...units]);
+  },
+  async start() {
+    if (units.length > 0) await run('systemctl', ['start', ...units]);
+  },
+});
+
+function rootKeys({ rootKey }: KeyArguments): PublicKey[] {
+  const files = rootKey.length > 0 ? rootKey : [DEFAULT_ROOT_KEY].filter((file) => fs.existsSync(file));
+  return files.map((file) => parsePublicKey(read(file)));
+}
+
+const passwordOf = (file: string | undefined): string => (file === undefined ? '' : read(file).split(/\r?\n/)[0]);
+
+function version(text: string): string {
+  if (!isVersion(text)) throw new InvalidArgumentError('It takes a version such as 1.2.0.');
+  return text;
+}
+
+function read(file: string): string {
+  try {
+    return fs.readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new OperatingError('usage', `${file}: ${fileReason(error)}`);
+  }
+}
