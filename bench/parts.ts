@@ -10,6 +10,8 @@ import { Dissection } from '../src/dissect/dissection.ts';
 import { OPERATION_NAMES, type OperationName } from '../src/dissect/operation.ts';
 import { Reader } from '../src/dissect/reader.ts';
 import { Registry } from '../src/dissect/registry.ts';
+import { FactLog } from '../src/engine/fact-log.ts';
+import { FactReader } from '../src/engine/fact-reader.ts';
 import { FlowNotes } from '../src/engine/flow-notes.ts';
 import { RecordsConsumer } from '../src/engine/records-consumer.ts';
 import { Shard } from '../src/engine/shard.ts';
@@ -245,8 +247,17 @@ async function factsParts(): Promise<Part[]> {
   const batch = ot_sensor.BatchFacts.decode(bytes);
   const count = batch.facts.length;
   const size = `a batch of ${count} facts, ${bytes.length.toLocaleString('en-US')} bytes`;
+  const log = new FactLog();
+  const write = () => {
+    for (const fact of batch.facts) log.add(fact);
+    return log.encode(null);
+  };
+  const read = () => {
+    const reader = new FactReader(bytes);
+    while (reader.next());
+  };
   return [
-    { part: `protobuf: encode ${size}`, of: 'fact', count, run: () => void ot_sensor.BatchFacts.encode(batch).finish() },
-    { part: `protobuf: decode ${size}`, of: 'fact', count, run: () => void ot_sensor.BatchFacts.decode(bytes) },
+    { part: `facts: write ${size}`, of: 'fact', count, run: () => void write() },
+    { part: `facts: read ${size}`, of: 'fact', count, run: () => void read() },
   ];
 }

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { ot_sensor } from '../proto/facts.js';
+import { FactLog, factOrder } from './fact-log.ts';
 import { FactReader } from './fact-reader.ts';
 
 const bytes = (...lengths: number[]) =>
@@ -158,5 +159,50 @@ describe('facts from bytes', () => {
       }),
       { numRuns: 500 },
     );
+  });
+});
+
+/** As the engine says them: with all ends, and fields that are set or have their defaults. */
+function complete(fact: ot_sensor.IFact): ot_sensor.IFact {
+  const all = ot_sensor.Fact.decode(ot_sensor.Fact.encode(fact).finish()) as unknown as Record<string, Record<string, unknown>>;
+  for (const [kind, ends] of Object.entries(ENDS))
+    for (const end of ends) if (all[kind]) all[kind][end] ??= ot_sensor.Endpoint.fromObject({});
+  return all;
+}
+
+describe('a fact log', () => {
+  const few = fc.oneof(number, fc.constantFrom(1, 1.5, 2, 2.5));
+  const inBatches = fc.array(
+    fc.array(
+      fc.tuple(what, few, number).map(([fact, frame, time_ms]) => complete({ ...fact, frame, time_ms })),
+      { maxLength: 12 },
+    ),
+    { maxLength: 3 },
+  );
+
+  test('gives what was added, as protobufjs reads it, in the order of the packets', () => {
+    const log = new FactLog();
+    fc.assert(
+      fc.property(inBatches, counters, (batches, values) => {
+        for (const batch of batches) {
+          for (const fact of batch) log.add(fact);
+          expect(log.count).toBe(batch.length);
+          const read = ot_sensor.BatchFacts.decode(log.encode(values));
+          expect(read.facts.map(whole)).toEqual([...batch].sort(factOrder).map(whole));
+          expect({ ...read.counters?.values }).toEqual({ ...values });
+        }
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  test.each([127, 128, 16_000, 17_000, 200_000])('keeps a text of %d characters', (size) => {
+    const log = new FactLog();
+    const word = 'ä'.repeat(size);
+    const activity = { app_proto: word, operation: word, role: '', target: 'a'.repeat(size), unit_name: '', unit: -1 };
+    for (const frame of [2, 1]) log.add(complete({ frame, time_ms: 1, activity }));
+    const { facts } = ot_sensor.BatchFacts.decode(log.encode(null));
+    expect(facts.map(({ frame }) => frame)).toEqual([1, 2]);
+    for (const fact of facts) expect(fact.activity).toMatchObject(activity);
   });
 });
