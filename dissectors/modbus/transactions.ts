@@ -1,5 +1,5 @@
 /**
- * The requests of a conversation and what became of them: a ring of preallocated slots, so that a flood of requests, or a mirror
+ * The requests of a conversation and what became of them: a ring of a fixed number of slots, so that a flood of requests, or a mirror
  * port that shows one direction, costs no memory. `Pending` finds by its whole key; here a response that fits no request must
  * also be explained (other unit, other function, second response), and a repeated request must not take a slot of its own.
  *
@@ -15,7 +15,8 @@ export class Transactions {
   /** Of the last `put`: the request it overwrote was younger than `YOUNG_MS`, or it met its own transaction id still waiting. */
   overwrote_young = false;
   reused = false;
-  private readonly slots = new Int32Array(SLOTS * WIDTH);
+  /** FIRST_SLOTS, then SLOTS: all of them are there before one is used again. */
+  private slots = new Int32Array(FIRST_SLOTS * WIDTH);
   readonly serial: boolean;
   private last = 0;
 
@@ -30,7 +31,7 @@ export class Transactions {
    * `now` is in whole milliseconds and may wrap at 2^32.
    */
   put(key: number, address: number, quantity: number, detail: number, now: number, direction: number): void {
-    const { slots } = this;
+    let { slots } = this;
     this.overwrote_young = false;
     this.reused = false;
     if (this.waiting > 0) {
@@ -46,7 +47,9 @@ export class Transactions {
       }
       if (this.serial) this.abandon();
     }
-    const slot = this.last + WIDTH === slots.length ? 0 : this.last + WIDTH;
+    let slot = this.last + WIDTH;
+    if (slot === SLOTS * WIDTH) slot = 0;
+    else if (slot === slots.length) slots = this.grow();
     this.last = slot;
     if (slots[slot + STATE] === WAITING) {
       this.forgotten++;
@@ -66,7 +69,7 @@ export class Transactions {
   find(key: number): number {
     const { slots } = this;
     let found = -1;
-    for (let slot = this.last, left = this.waiting, steps = SLOTS; left > 0 && steps > 0; steps--) {
+    for (let slot = this.last, left = this.waiting, end = slots.length; left > 0 && end > 0; end -= WIDTH) {
       if (slots[slot + STATE] === WAITING) {
         left--;
         if (slots[slot] === key) found = slot;
@@ -79,7 +82,7 @@ export class Transactions {
   /** The newest slot in `state` whose key is equal in the bits of `mask`, or -1. For responses that fit nothing. */
   search(key: number, mask: number, state: number): number {
     const { slots } = this;
-    for (let slot = this.last, steps = SLOTS; steps > 0; steps--) {
+    for (let slot = this.last, end = slots.length; end > 0; end -= WIDTH) {
       if (slots[slot + STATE] === state && ((slots[slot] ^ key) & mask) === 0) return slot;
       slot = slot === 0 ? slots.length - WIDTH : slot - WIDTH;
     }
@@ -96,6 +99,13 @@ export class Transactions {
     if (this.slots[slot + REPEATS] === 0) return false;
     this.slots[slot + REPEATS]--;
     return true;
+  }
+
+  private grow(): Int32Array<ArrayBuffer> {
+    const larger = new Int32Array(SLOTS * WIDTH);
+    larger.set(this.slots);
+    this.slots = larger;
+    return larger;
   }
 
   private abandon(): void {
@@ -129,6 +139,8 @@ export const SLOTS = 16;
 /** No client gives a request up, and uses its transaction id anew, sooner. */
 export const YOUNG_MS = 250;
 
+/** Many conversations have few requests; so small an array lies with its object. */
+const FIRST_SLOTS = 2;
 const WIDTH = 8;
 const STATE = 1;
 const ADDRESS = 2;

@@ -70,10 +70,28 @@ export class Conversation<State = unknown, Anomaly extends string = string> {
   destination_port = 0;
   /** TCP or other stream, as against datagrams. */
   is_stream = false;
-  /** By dissector index: state, and which child was recognised in the payload it hands on. Engine's. */
-  readonly states: unknown[] = [];
-  readonly children: number[] = [];
+  /** Which dissector was recognised in the payload that another hands on, by that one's index; null: none hands on. Engine's. */
+  children: number[] | null = null;
+  /** The state of the dissector that ran first, mostly the only one: an array by index takes more memory than all else here. */
+  private first_dissector = -1;
+  private first_state: unknown = null;
+  private other_states: unknown[] | null = null;
   host: ConversationHost = NO_HOST;
+
+  /** What the dissector with this index keeps; undefined until `keep`. Engine's. */
+  stateOf(dissector: number): unknown {
+    return dissector === this.first_dissector ? this.first_state : this.other_states?.[dissector];
+  }
+
+  keep(dissector: number, state: unknown): void {
+    if (this.first_dissector < 0) {
+      this.first_dissector = dissector;
+      this.first_state = state;
+    } else {
+      this.other_states ??= [];
+      this.other_states[dissector] = state;
+    }
+  }
 
   /** The sender's role, as far as it is known. */
   get sender(): RoleCode {

@@ -102,10 +102,10 @@ export class Dissection implements ConversationHost {
     this.at_work.dissector = index + 1;
     this.head = this.count;
     this.depth++;
-    let state = conversation.states[index];
+    let state = conversation.stateOf(index);
     if (state === undefined) {
       state = dissector.newState() ?? null;
-      conversation.states[index] = state;
+      conversation.keep(index, state);
     }
     conversation.state = state;
     const outerHandedOn = this.handed_on;
@@ -159,10 +159,11 @@ export class Dissection implements ConversationHost {
   payload(r: Reader): boolean {
     if (this.depth >= MAX_DEPTH || r.remaining <= 0) return false;
     const { conversation, registry, current } = this;
-    const known = conversation.children[current];
+    const known = conversation.children?.[current];
     if (known !== undefined && this.matches(known, r)) return this.enterChild(known, r);
     for (const child of registry.childrenOf(current)) {
       if (child !== known && this.matches(child, r)) {
+        conversation.children ??= [];
         conversation.children[current] = child;
         return this.enterChild(child, r);
       }

@@ -60,10 +60,10 @@ export class EnvelopeWriter {
     out.nanoseconds(stamp.nanoseconds);
     const vlans = vlanKey(p);
     if (notes.envelope_vlans !== vlans) {
-      notes.envelope[0] = notes.envelope[1] = null;
+      notes.envelope = null;
       notes.envelope_vlans = vlans;
     }
-    const ends = notes.envelope[direction] ?? this.makeEnds(slot, direction, notes, p, row);
+    const ends = notes.envelope?.[direction] ?? this.makeEnds(slot, direction, notes, p, row);
     // Most conversations have one record type; of others the names stand behind what is the same for all.
     if (ends.type === row.type && ends.dissector === row.dissector) out.constant(ends.named);
     else {
@@ -131,6 +131,7 @@ export class EnvelopeWriter {
     const { dissector, type } = row;
     const names = this.names[dissector].get(type) ?? this.makeNames(row);
     const made = { text, dissector, type, named: c(text.text + names.text) };
+    notes.envelope ??= [null, null];
     notes.envelope[direction] = made;
     return made;
   }

@@ -10,7 +10,7 @@ import type { FlowTable } from '../flow/flow-table.ts';
 import { flowEndpoint, vlanList } from './endpoint.ts';
 import type { FactLog } from './fact-log.ts';
 import type { Findings } from './findings.ts';
-import { type ActivityEntry, type FlowNotes, NOTES_LIMITS } from './flow-notes.ts';
+import { type ActivityEntry, addActivity, type FlowNotes, NOTES_LIMITS } from './flow-notes.ts';
 import type { PolicyWatch } from './policy-watch.ts';
 import type { RowConsumer } from './row-consumer.ts';
 
@@ -53,7 +53,8 @@ export class FactsConsumer implements RowConsumer {
     const { direction } = state.conversation;
     const { activities } = notes;
     const n = activities.length;
-    for (let i = 0, at = notes.last_activity[direction]; i < n; i++, at++) {
+    const shift = direction * 8;
+    for (let i = 0, at = (notes.last_activities >> shift) & 0xff; i < n; i++, at++) {
       if (at >= n) at = 0;
       const known = activities[at];
       if (
@@ -69,7 +70,7 @@ export class FactsConsumer implements RowConsumer {
         if (row.target_last > known.last) known.last = row.target_last;
         known.count++;
         known.last_ms = Math.max(known.last_ms, p.time_ms);
-        notes.last_activity[direction] = at;
+        notes.last_activities = (notes.last_activities & ~(0xff << shift)) | (at << shift);
         return;
       }
     }
@@ -90,8 +91,8 @@ export class FactsConsumer implements RowConsumer {
       first_ms: p.time_ms,
       last_ms: p.time_ms,
     };
-    activities.push(entry);
-    notes.last_activity[direction] = n;
+    addActivity(notes, entry);
+    notes.last_activities = (notes.last_activities & ~(0xff << shift)) | (n << shift);
     this.sayActivity(slot, entry, p.frame);
   }
 

@@ -30,9 +30,9 @@ export const NOTES_LIMITS = { activities: 128, findings: 256, identities: 512 };
 
 /** What the engine's consumers remember about a flow. */
 export class FlowNotes {
-  readonly activities: ActivityEntry[] = [];
-  /** The activity counted last, by direction: the next is mostly the same. */
-  readonly last_activity: [number, number] = [0, 0];
+  activities: ActivityEntry[] = NONE;
+  /** The activity counted last, by direction, the opener's in the lower byte: the next is mostly the same. */
+  last_activities = 0;
   findings: Map<number, OpenFinding> | null = null;
   identities: Map<string, string> | null = null;
   /** Which zones it goes between, and the end that was the server when that was looked up. */
@@ -45,8 +45,18 @@ export class FlowNotes {
   pdu_frame = 0;
   pdu_index = 0;
   /** Direction-wise: the envelope's constant part, and the VLAN stack it was made for. */
-  readonly envelope: [EnvelopeEnds | null, EnvelopeEnds | null] = [null, null];
+  envelope: [EnvelopeEnds | null, EnvelopeEnds | null] | null = null;
   envelope_vlans = -1;
   /** Last IPv4 address each direction's sender named as its own in ARP. */
-  readonly arp_owner: [number, number] = [0, 0];
+  arp_owner: [number, number] | null = null;
+}
+
+const NONE: ActivityEntry[] = [];
+/** An array that is pushed to makes room for sixteen more. */
+const FEW = 4;
+
+/** Adds one to `notes.activities`. */
+export function addActivity(notes: FlowNotes, entry: ActivityEntry): void {
+  if (notes.activities.length < FEW) notes.activities = notes.activities.concat(entry);
+  else notes.activities.push(entry);
 }

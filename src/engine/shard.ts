@@ -316,7 +316,7 @@ export class Shard implements PduSink {
     table.mac_low[at] = low;
     table.vlan[at] = p.vlan;
     const state = table.states[slot];
-    if (state !== undefined) (state.notes as FlowNotes).envelope[0] = (state.notes as FlowNotes).envelope[1] = null;
+    if (state !== undefined) (state.notes as FlowNotes).envelope = null;
     if (this.factsConsumer === null || (p.ethertype === ARP && p.ip_version === 0)) return;
     // Inside a tunnel that has no Ethernet of its own the MAC addresses are those of the tunnel's ends.
     if (p.link_tunnels !== p.tunnels) return;
@@ -349,7 +349,9 @@ export class Shard implements PduSink {
   private arpOwner(direction: 0 | 1, state: FlowState, p: Packet): void {
     const notes = state.notes as FlowNotes;
     const owner = p.source[3];
-    if (this.factsConsumer === null || p.mac_source < 0 || p.source[2] !== 0xffff || notes.arp_owner[direction] === owner) return;
+    if (this.factsConsumer === null || p.mac_source < 0 || p.source[2] !== 0xffff || notes.arp_owner?.[direction] === owner)
+      return;
+    notes.arp_owner ??= [0, 0];
     notes.arp_owner[direction] = owner;
     const at = this.slot * 2 + direction;
     const mac = macBytes(this.table.mac_high[at], this.table.mac_low[at]);
@@ -577,8 +579,9 @@ export class Shard implements PduSink {
 
 /** The protocol that the recognised one carries, as far down as something was recognised: S7 in COTP in TPKT. */
 function innermost({ dissector, conversation }: FlowState): number {
+  const { children } = conversation;
   let index = dissector;
-  while (index >= 0 && conversation.children[index] !== undefined) index = conversation.children[index];
+  while (children !== null && index >= 0 && children[index] !== undefined) index = children[index];
   return index;
 }
 

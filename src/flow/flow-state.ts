@@ -21,10 +21,13 @@ export interface HeldSegment extends Stamp {
   missing: number;
 }
 
+/** What most streams hold: shared until there is one. */
+export const NONE_HELD: HeldSegment[] = [];
+
 /** One direction of TCP beyond its next sequence number, which is a column of the flow table. */
 export class Stream extends StreamBuffer {
   /** Sequence by sequence, without overlap. */
-  readonly held: HeldSegment[] = [];
+  held: HeldSegment[] = NONE_HELD;
   held_bytes = 0;
   /** Packets of the flow that may still pass before a hole the receiver has acknowledged counts as lost; -1: none is. */
   patience = -1;

@@ -1,5 +1,5 @@
 import type { Packet } from '../decode/packet.ts';
-import type { FlowState, HeldSegment, Stream } from './flow-state.ts';
+import { type FlowState, type HeldSegment, NONE_HELD, type Stream } from './flow-state.ts';
 import { ACK, FIN, FIN_SEEN, type FlowTable, GUESSED, RESET, RST, SYN, SYNCED } from './flow-table.ts';
 
 /** Takes the bytes of a stream in order. */
@@ -167,6 +167,7 @@ export class TcpOrder {
   /** Keeps a copy of a segment that came early, in sequence order: of it what no segment held before has. */
   private hold(at: number, direction: 0 | 1, sequence: number, p: Packet, state: FlowState): void {
     const stream = state.streams[direction];
+    if (stream.held === NONE_HELD) stream.held = [];
     const { held } = stream;
     const seen = p.payload_end - p.payload;
     const size = seen + p.payload_missing;
