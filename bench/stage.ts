@@ -49,6 +49,7 @@ class DissectOnly extends Shard {
 
 // As the shards' threads run (src/engine/worker.ts).
 setFlagsFromString('--max-inlined-bytecode-size=800');
+setFlagsFromString('--max-inlined-bytecode-size-cumulative=1500');
 
 /** `NODE_PERFORMANCE_GC_MINOR`. */
 const MINOR = 1;
