@@ -10,6 +10,8 @@ import path from 'node:path';
 export interface Load {
   packets: number;
   flows: number;
+  /** Hosts that the connections are of, in turn; left out: one a connection. */
+  clients?: number;
 }
 
 const MAGIC_MICROSECONDS = 0xa1b2c3d4;
@@ -42,7 +44,8 @@ const isWrite = (transaction: number): boolean => transaction % 10 === 0;
 
 /** The load as a pcap file in the system's temporary folder; one that is there in full is used again. */
 export function ensureLoad(load: Load): string {
-  const file = path.join(os.tmpdir(), `ot-sensor-bench-modbus-${load.packets}-${load.flows}.pcap`);
+  const clients = load.clients === undefined ? '' : `-${load.clients}`;
+  const file = path.join(os.tmpdir(), `ot-sensor-bench-modbus-${load.packets}-${load.flows}${clients}.pcap`);
   if (fs.statSync(file, { throwIfNoEntry: false })?.size === loadSize(load)) return file;
   // Under its own name only when it is whole: another run may be looking for it.
   const unfinished = `${file}.${process.pid}`;
@@ -176,7 +179,8 @@ class LoadWriter {
     buffer.writeUInt16BE(0x0800, to + 12);
 
     const ip = at + IP;
-    const client = FIRST_CLIENT + flow;
+    const { flows, clients = flows } = this.load;
+    const client = FIRST_CLIENT + (flow % clients);
     buffer[ip] = 0x45;
     buffer.writeUInt16BE(40 + size, ip + 2);
     buffer.writeUInt16BE(this.packets & 0xffff, ip + 4);
@@ -187,7 +191,7 @@ class LoadWriter {
     buffer.writeUInt16BE(checksum(buffer, ip, 20, 0), ip + 10);
 
     const tcp = at + TCP;
-    const client_port = 40_000 + (flow % 20_000);
+    const client_port = 40_000 + (clients === flows ? flow % 20_000 : Math.floor(flow / clients));
     const own = flow * 2 + direction;
     buffer.writeUInt16BE(direction === CLIENT ? client_port : 502, tcp);
     buffer.writeUInt16BE(direction === CLIENT ? 502 : client_port, tcp + 2);

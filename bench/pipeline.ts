@@ -4,9 +4,11 @@ import os from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { CLI, type Cost, type Costs, cost, costs, median } from './child.ts';
+import { mergeCorpus } from './corpus.ts';
 import { ensureLoad } from './load.ts';
+import type { ScaleResult } from './scale.ts';
 import { STAGES, type Stage, type StageResult } from './stage.ts';
-import { loadZones } from './zone-files.ts';
+import { loadZones, manyZones } from './zone-files.ts';
 
 /** A command from its start to its end, over a load. */
 export interface RunResult extends Costs {
@@ -26,6 +28,7 @@ export interface PipelineOptions {
 }
 
 const FLOWS = 200;
+const SCALE = fileURLToPath(new URL('./scale.js', import.meta.url));
 const STAGE = fileURLToPath(new URL('./stage.js', import.meta.url));
 
 const node = (...args: string[]): [string, string[]] => [process.execPath, args];
@@ -51,6 +54,14 @@ export async function measurePipeline({ packets, times, onProgress }: PipelineOp
       if (shards === '1') replays.push([', zone policy that each write breaks', ['--zones', strict]]);
       for (const [what, zones] of replays)
         withSpeed(await add(`replay, ${shardsText(shards)}${what}`, () => replay(folder, file, ['--shards', shards, ...zones])));
+    }
+    const corpus = await mergeCorpus(folder);
+    if (corpus === null) onProgress('the captures of MANIFEST.tsv are not there (OT_SENSOR_PCAPS): no mixed corpus is measured');
+    else {
+      const what = `replay, 1 shard, ${corpus.captures} captures of many protocols merged`;
+      const mixed = await add(what, () => replay(folder, corpus.file, []));
+      mixed.packets = corpus.packets;
+      withSpeed(mixed);
     }
     for (const shards of ['1', '2'])
       await add(`dissect, ${shardsText(shards)}, to /dev/null`, () =>
@@ -135,6 +146,53 @@ export async function measureGrowth({ packets, times, onProgress }: PipelineOpti
       results.push({ ...load, best_s, cpu_s, rss_mb, ns_a_packet });
     }
     return results;
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+// ── scale ──
+
+export interface ScaleRun extends ScaleResult {
+  flows: number;
+  clients: number;
+  rss_mb: number;
+}
+
+const CONDUITS = 2000;
+
+/**
+ * The same exchanges in few and in very many connections, under 2,000 conduits. Each connection has opened and exchanged once before
+ * the clock is looked at; then the connections take turns, so that each packet is of the one that was silent longest.
+ */
+export async function measureScale({ packets, times, onProgress }: PipelineOptions): Promise<ScaleRun[]> {
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ot-sensor-bench-'));
+  try {
+    const zones = zoneFile(folder, 'many.yaml', manyZones(100, CONDUITS));
+    const runs: ScaleRun[] = [];
+    for (const { flows, clients } of [
+      { flows: FLOWS, clients: FLOWS },
+      { flows: packets / 2, clients: packets / 40 },
+    ]) {
+      const before = 5 * flows;
+      onProgress(`scale: ${flows} flows of ${clients} clients`);
+      const file = ensureLoad({ packets: before + packets, flows, clients });
+      let best: ScaleRun | undefined;
+      for (let i = 0; i < times; i++) {
+        const data = fs.mkdtempSync(path.join(folder, 'data-'));
+        const { stdout, rss_mb } = await cost(
+          ...node(SCALE, file, data, zones, String(before), String(before + packets)),
+          'pipe',
+        );
+        fs.rmSync(data, { recursive: true, force: true });
+        const result = JSON.parse(stdout) as ScaleResult;
+        if (best === undefined || result.ns_a_packet < best.ns_a_packet) best = { ...result, flows, clients, rss_mb };
+      }
+      runs.push(best!);
+      // Hundreds of megabytes.
+      if (flows !== FLOWS) fs.rmSync(file);
+    }
+    return runs;
   } finally {
     fs.rmSync(folder, { recursive: true, force: true });
   }

@@ -6,8 +6,10 @@ import {
   type GrowthResult,
   measureGrowth,
   measurePipeline,
+  measureScale,
   measureStages,
   type RunResult,
+  type ScaleRun,
   type StageResults,
 } from './pipeline.ts';
 import type { Stage } from './stage.ts';
@@ -47,10 +49,18 @@ async function main(args: readonly string[]): Promise<void> {
   const options = { packets: quick ? 200_000 : 2_000_000, times: quick ? 1 : 5, onProgress };
   const runs = await measurePipeline(options);
   const growth = await measureGrowth({ ...options, times: quick ? 1 : 3 });
+  const scale = await measureScale({ ...options, times: quick ? 1 : 3 });
   const stages = await measureStages({ ...options, times: quick ? 1 : 3 });
   onProgress('parts');
   const parts = await measureParts(quick ? 0.1 : 1);
-  const text = [machine(options), runTable(runs), growthTable(growth), stageTable(stages), partTable(parts)].join('\n');
+  const text = [
+    machine(options),
+    runTable(runs),
+    growthTable(growth),
+    scaleTable(scale),
+    stageTable(stages),
+    partTable(parts),
+  ].join('\n');
   process.stdout.write(text);
   if (quick || !fs.existsSync(README)) return;
   const readme = fs.readFileSync(README, 'utf8');
@@ -123,6 +133,28 @@ function growthTable(growth: readonly GrowthResult[]): string {
     'best s',
     'CPU s',
     'ns/packet without start-up',
+    'peak MB',
+  ];
+  return table(head, rows);
+}
+
+function scaleTable(scale: readonly ScaleRun[]): string {
+  const rows = scale.map(({ flows, clients, packets, ns_a_packet, cpu_ns_a_packet, duration_s, rss_mb }) => [
+    `${count(flows)} flows of ${count(clients)} clients`,
+    count(packets),
+    count(ns_a_packet),
+    count(cpu_ns_a_packet),
+    count(1e9 / ns_a_packet),
+    seconds(duration_s),
+    count(rss_mb),
+  ]);
+  const head = [
+    '`replay`, 1 shard, 2,000 conduits: all flows alive',
+    'packets',
+    'ns/packet',
+    'CPU ns/packet',
+    'packets/s',
+    's with all flows opened and ended',
     'peak MB',
   ];
   return table(head, rows);
