@@ -77,7 +77,7 @@ describe('dissectors', () => {
   });
 
   test('are known to the list alone', () => {
-    const allowed = /^src\/(sensor\/zone-of|engine\/worker|setup\/readme)\.ts$|^src\/cli\/|\.test\.ts$/;
+    const allowed = /^src\/(sensor\/zone-of|appliance\/zone-policies|engine\/worker|setup\/readme)\.ts$|^src\/cli\/|\.test\.ts$/;
     const wrong = violations(SRC, (source) =>
       source.imports.filter((s) => target(source, s).startsWith('dissectors/')).filter(() => !allowed.test(source.file)),
     );
@@ -131,16 +131,38 @@ describe('decode, flow, dissect, policy, detect, inventory and the dissectors', 
 });
 
 describe('the store', () => {
-  test('is opened by its own folder only, and written by writer.ts and migrations.ts only', () => {
+  // What people decided lies in a database of its own, `appliance.db`, with tables of its own.
+  const appliance = /^src\/(appliance|users|forward|backup)\//;
+
+  test('is opened by its own folder only, copied by backups, and written by what was seen and what people say of it', () => {
     const opens = violations(shipped(SRC), (source) => source.imports.filter((specifier) => specifier === 'better-sqlite3')).map(
       (wrong) => wrong.split(':')[0],
     );
-    expect(opens.filter((file) => !/^src\/store\/(writer|queries|migrations|errors)\.ts$/.test(file))).toEqual([]);
+    const may =
+      /^src\/(store\/(writer|operator|queries|migrations)|appliance\/(database|exclusions)|backup\/(create|lock|restore|verify))\.ts$/;
+    expect(opens.filter((file) => !may.test(file))).toEqual([]);
     const writes = /\b(INSERT (OR \w+ )?INTO|UPDATE \S+ SET|DELETE FROM|REPLACE INTO|CREATE (TABLE|INDEX)|DROP |ALTER )/;
-    const writers = shipped(SRC)
-      .filter(({ text }) => writes.test(text))
-      .map(({ file }) => file);
-    expect(writers).toEqual(['src/store/migrations.ts', 'src/store/writer.ts']);
+    const writers = shipped(SRC).filter(({ text }) => writes.test(text));
+    const files = writers.map(({ file }) => file);
+    expect(files.filter((file) => !appliance.test(file))).toEqual([
+      'src/store/migrations.ts',
+      'src/store/operator.ts',
+      'src/store/writer.ts',
+    ]);
+    const tables = (file: string) =>
+      [...read(file, fs.readFileSync(path.join(ROOT, file), 'utf8')).text.matchAll(/CREATE TABLE (\w+)/g)].map(
+        (match) => match[1],
+      );
+    const of_the_sensor = tables('src/store/migrations.ts');
+    const own = violations(
+      writers.filter(({ file }) => appliance.test(file)),
+      ({ text }) =>
+        [...text.matchAll(/(?:INTO|UPDATE|FROM) (\w+)/g)]
+          .map((match) => match[1])
+          .filter((table) => of_the_sensor.includes(table)),
+    );
+    expect(own).toEqual([]);
+    expect(tables('src/appliance/database.ts').filter((table) => of_the_sensor.includes(table))).toEqual([]);
   });
 
   test('is read over a connection that cannot write', () => {

@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { ApiContext } from './context.ts';
+import type { StoreAccess } from '../appliance/store-access.ts';
 
 const MAX_BYTES = 32 << 20;
 const MAX_ANSWER = 1 << 20;
@@ -10,39 +10,33 @@ const MAX_ANSWER = 1 << 20;
  * one already is told so (RFC 9110, 13.1.2). Bounded by bytes; the oldest go.
  */
 export class Answers {
-  private readonly kept = new Map<string, { body: string | Buffer; type: string; etag: string }>();
+  private readonly kept = new Map<string, { body: string | Buffer; type: string; etag: string; version: string }>();
   private bytes = 0;
-  private version = '';
   /** Tags of another run of the server mean nothing. */
   private readonly run = randomBytes(6).toString('hex');
 
   /** The answer to this request, made by `make` where there is none of the present state. */
   async answer(
-    context: ApiContext,
+    store: StoreAccess,
     request: FastifyRequest,
     reply: FastifyReply,
     type: string,
     make: () => string | Buffer,
   ): Promise<FastifyReply> {
-    const version = context.store.version();
-    if (version !== this.version) {
-      this.kept.clear();
-      this.bytes = 0;
-      this.version = version;
-    }
+    const version = store.version();
     const key = `${type} ${request.url}`;
     let kept = this.kept.get(key);
-    if (kept === undefined) {
+    if (kept === undefined || kept.version !== version) {
       const body = make();
       const etag = `"${createHash('sha256').update(`${this.run} `).update(body).digest('base64url').slice(0, 22)}"`;
-      kept = { body, type, etag };
+      this.drop(key);
+      kept = { body, type, etag, version };
       if (body.length <= MAX_ANSWER) {
         this.kept.set(key, kept);
         this.bytes += body.length + key.length;
-        for (const [oldest, { body }] of this.kept) {
+        for (const oldest of this.kept.keys()) {
           if (this.bytes <= MAX_BYTES) break;
-          this.kept.delete(oldest);
-          this.bytes -= body.length + oldest.length;
+          this.drop(oldest);
         }
       }
     }
@@ -50,5 +44,12 @@ export class Answers {
     const wanted = request.headers['if-none-match'];
     if (wanted?.split(',').some((one) => one.trim().replace(/^W\//, '') === kept.etag)) return reply.code(304).send();
     return reply.type(type).send(kept.body);
+  }
+
+  private drop(key: string): void {
+    const kept = this.kept.get(key);
+    if (kept === undefined) return;
+    this.kept.delete(key);
+    this.bytes -= kept.body.length + key.length;
   }
 }

@@ -1,8 +1,11 @@
+import type { Captures } from '../appliance/captures.ts';
 import type { Certificate } from '../appliance/certificate.ts';
 import type { ApplianceDatabase } from '../appliance/database.ts';
 import type { Notifications } from '../appliance/notifications.ts';
+import type { RunProgram } from '../appliance/program.ts';
 import type { Settings, SettingsSection } from '../appliance/settings.ts';
 import type { StoreAccess } from '../appliance/store-access.ts';
+import type { ZonePolicies } from '../appliance/zone-policies.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Health } from '../health/health.ts';
 import type { AuditLog } from '../users/audit.ts';
@@ -26,4 +29,7 @@ export interface ApiContext {
   health: Health;
   certificate: Certificate;
   forwarder: Forwarder;
+  zone_policies: ZonePolicies;
+  captures: Captures;
+  run: RunProgram;
 }

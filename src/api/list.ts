@@ -1,5 +1,6 @@
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Static, type TObject, type TProperties, Type } from 'typebox';
+import type { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';
 import type { Cursor, Page, Range, StoreReader } from '../store/queries.ts';
 import type { Permission } from '../users/permissions.ts';
@@ -10,6 +11,9 @@ import { ErrorBody } from './errors.ts';
 
 export const MAX_PAGE = 1000;
 const DEFAULT_PAGE = 50;
+
+/** Whose database a request is about. */
+export type StoreOf = (request: FastifyRequest) => StoreAccess;
 
 /** A list over the API: its rows, what it can be filtered and sorted by, and where they come from. */
 export interface List<Row extends TProperties, Filter extends TProperties> {
@@ -23,6 +27,8 @@ export interface List<Row extends TProperties, Filter extends TProperties> {
   sorts: readonly string[];
   /** The highest ids first, where no order is asked for. */
   newest_first?: boolean;
+  /** Whose database; the sensor's where left out. */
+  store?: StoreOf;
   read: (reader: StoreReader, filter: Static<TObject<Filter>> & Range) => Page<object>;
 }
 
@@ -44,7 +50,18 @@ export function list<Row extends TProperties, Filter extends TProperties>(
   app: FastifyInstance,
   context: ApiContext,
   answers: Answers,
-  { path, tag, summary, permission, row, filter, sorts, newest_first = false, read }: List<Row, Filter>,
+  {
+    path,
+    tag,
+    summary,
+    permission,
+    row,
+    filter,
+    sorts,
+    newest_first = false,
+    store = () => context.store,
+    read,
+  }: List<Row, Filter>,
 ): void {
   const columns = Object.keys(row.properties);
   const orders = ['id', ...sorts].flatMap((one) => [one, `-${one}`]);
@@ -89,7 +106,7 @@ export function list<Row extends TProperties, Filter extends TProperties>(
         if (column !== 'id') range.sort = column;
         if (range.cursor !== undefined && (typeof range.cursor === 'number') !== (column === 'id'))
           throw new OperatingError('usage', 'cursor: it belongs to another order');
-        const page = read(context.store.reader, { ...(given as Static<TObject<Filter>>), ...range });
+        const page = read(store(request).reader, { ...(given as Static<TObject<Filter>>), ...range });
         const rows = shown === null ? page.rows : page.rows.map((one) => pick(one, shown));
         return { rows, next: page.next_cursor === null ? null : cursorText(page.next_cursor), shown: shown ?? columns };
       };
@@ -99,7 +116,7 @@ export function list<Row extends TProperties, Filter extends TProperties>(
         return reply.type('text/csv; charset=utf-8').header('vary', 'accept').send(csvOf(shown, rows));
       }
       const type = 'application/json';
-      return answers.answer(context, request, reply, `${type}; charset=utf-8`, () => {
+      return answers.answer(store(request), request, reply, `${type}; charset=utf-8`, () => {
         const { rows, next } = make();
         const payload = { items: rows, next_cursor: next };
         return reply.getSerializationFunction('200', type)?.(payload) ?? JSON.stringify(payload);

@@ -16,6 +16,7 @@ import { devices as referenceDevices } from './reference/devices.ts';
 import { API } from './settings.ts';
 import { accounts } from './v3/accounts.ts';
 import { alerts } from './v3/alerts.ts';
+import { captures } from './v3/captures.ts';
 import { certificate } from './v3/certificate.ts';
 import { connections } from './v3/connections.ts';
 import { devices } from './v3/devices.ts';
@@ -24,6 +25,7 @@ import { forwarding } from './v3/forwarding.ts';
 import { health } from './v3/health.ts';
 import { settings } from './v3/settings.ts';
 import { stream } from './v3/stream.ts';
+import { zones } from './v3/zones.ts';
 
 /** A certificate with its chain and the key, PEM; null: plain HTTP, for loopback alone. */
 export type Tls = { cert: string; key: string } | null;
@@ -33,7 +35,20 @@ const PARAMETERS = new Ajv({ coerceTypes: true, useDefaults: true });
 const BODIES = new Ajv({ useDefaults: true });
 
 /** One plugin a resource. */
-const OURS = [devices, connections, alerts, events, stream, health, accounts, settings, forwarding, certificate] as const;
+const OURS = [
+  devices,
+  connections,
+  alerts,
+  events,
+  stream,
+  health,
+  accounts,
+  settings,
+  forwarding,
+  certificate,
+  zones,
+  captures,
+] as const;
 const REFERENCE: readonly [prefix: string, plugin: (app: FastifyInstance, context: ApiContext) => void][] = [
   ['/api/v1', referenceDevices],
   ['/api/v1', referenceAlerts(1)],

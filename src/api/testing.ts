@@ -1,9 +1,9 @@
 /** For tests of the API: one over the database of a replayed plant, with a user of each role, asked without a network. */
 import type { FastifyInstance, InjectOptions, RouteOptions } from 'fastify';
-import { forwarderOf, openManagement, SECTIONS } from '../appliance/appliance.ts';
+import { contextOf, forwarderOf, openManagement } from '../appliance/appliance.ts';
 import { Certificate } from '../appliance/certificate.ts';
 import { StoreAccess } from '../appliance/store-access.ts';
-import { ot, PLANT, remove, temporaryFolder, ZONES } from '../cli/testing.ts';
+import { ot, PLANT, PROGRAM, remove, temporaryFolder, ZONES } from '../cli/testing.ts';
 import { Health } from '../health/health.ts';
 import { ROLES, type Role } from '../users/permissions.ts';
 import { ROOT } from '../users/users.ts';
@@ -46,16 +46,8 @@ export async function testApi({ database = true } = {}): Promise<TestApi> {
   const certificate = new Certificate(directory);
   const forwarder = forwarderOf({ version: '1.2.3', directory }, management, store);
   await forwarder.start();
-  const context: ApiContext = {
-    version: '1.2.3',
-    directory,
-    sections: SECTIONS,
-    store,
-    health,
-    certificate,
-    forwarder,
-    ...management,
-  };
+  const parts = { store, health, certificate, forwarder };
+  const context = contextOf({ version: '1.2.3', directory, program: PROGRAM }, management, parts);
   const tokens = {} as Record<Role, string>;
   for (const role of ROLES) {
     const user = await management.users.create({ name: role.replace('_', '.'), role, password: PASSWORD }, ROOT);
@@ -82,7 +74,7 @@ export async function testApi({ database = true } = {}): Promise<TestApi> {
     },
     close: async () => {
       await app.close();
-      await forwarder.stop();
+      await Promise.all([forwarder.stop(), context.captures.close()]);
       store.close();
       management.database.close();
       remove(directory);

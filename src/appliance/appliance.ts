@@ -1,3 +1,4 @@
+import fs from 'node:fs';
 import { isIP } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
@@ -10,17 +11,21 @@ import { Health } from '../health/health.ts';
 import { SnmpAgent } from '../health/snmp.ts';
 import { HealthWatch } from '../health/watch.ts';
 import { log } from '../log.ts';
+import { MANAGED_ZONES } from '../sensor/control.ts';
 import { AuditLog } from '../users/audit.ts';
 import { makeFirstUser } from '../users/first-user.ts';
 import { Tokens } from '../users/tokens.ts';
 import { Users } from '../users/users.ts';
+import { Captures } from './captures.ts';
 import { Certificate } from './certificate.ts';
 import { ApplianceDatabase } from './database.ts';
 import { Notifications } from './notifications.ts';
 import { OUTBOUND, SettingsOutbound } from './outbound.ts';
+import { programOf } from './program.ts';
 import { SECTIONS } from './sections.ts';
 import { Settings } from './settings.ts';
 import { StoreAccess } from './store-access.ts';
+import { ZonePolicies } from './zone-policies.ts';
 
 export { SECTIONS };
 
@@ -36,6 +41,8 @@ export interface ApplianceOptions {
   host: string;
   /** 0: any that is free. */
   port: number;
+  /** The file of our own program, for what is done in a process of its own. */
+  program: string;
   /** Without it plain HTTP, which is only taken for a loopback address. */
   tls: boolean;
 }
@@ -73,8 +80,7 @@ export class Appliance {
   readonly management: Management;
   /** The first administrator, where this start made one. */
   readonly first: { name: string; password: string } | null;
-  private readonly store: StoreAccess;
-  private readonly forwarder: Forwarder;
+  private readonly context: ApiContext;
   private readonly snmp: SnmpAgent;
   private readonly watch: HealthWatch;
   private readonly server: FastifyInstance;
@@ -100,19 +106,9 @@ export class Appliance {
         certificateExpires: () => (certificate.exists ? certificate.facts().expires_ms : null),
         forwardingWaiting: () => forwarder.status().reduce((sum, one) => sum + one.waiting, 0),
       });
-      const { version } = options;
-      const context: ApiContext = {
-        version,
-        directory,
-        sections: SECTIONS,
-        store,
-        health,
-        certificate,
-        forwarder,
-        ...management,
-      };
+      const context = contextOf(options, management, { store, health, certificate, forwarder });
       const server = await buildServer(context, keys);
-      const appliance = new Appliance(management, store, forwarder, health, server, first);
+      const appliance = new Appliance(context, server, first);
       await appliance.begin(host, port);
       return appliance;
     } catch (error) {
@@ -121,18 +117,10 @@ export class Appliance {
     }
   }
 
-  private constructor(
-    management: Management,
-    store: StoreAccess,
-    forwarder: Forwarder,
-    health: Health,
-    server: FastifyInstance,
-    first: Appliance['first'],
-  ) {
-    const { notifications, settings } = management;
-    this.management = management;
-    this.store = store;
-    this.forwarder = forwarder;
+  private constructor(context: ApiContext, server: FastifyInstance, first: Appliance['first']) {
+    const { health, settings, notifications } = context;
+    this.management = context;
+    this.context = context;
     this.server = server;
     this.first = first;
     this.watch = new HealthWatch(health, notifications, settings);
@@ -148,9 +136,10 @@ export class Appliance {
   async stop(): Promise<void> {
     if (this.timer !== null) clearInterval(this.timer);
     this.snmp.stop();
-    await Promise.all([this.server.close(), this.forwarder.stop()]);
-    this.store.close();
-    this.management.database.close();
+    const { forwarder, captures, store, database } = this.context;
+    await Promise.all([this.server.close(), forwarder.stop(), captures.close()]);
+    store.close();
+    database.close();
   }
 
   private async begin(host: string, port: number): Promise<void> {
@@ -160,7 +149,7 @@ export class Appliance {
       await this.stop();
       throw new OperatingError('usage', `the API cannot be served on ${host} port ${port}: ${(error as Error).message}`);
     }
-    await this.forwarder.start();
+    await this.context.forwarder.start();
     this.look();
     this.timer = setInterval(() => this.look(), WATCH_MS);
   }
@@ -172,6 +161,29 @@ export class Appliance {
       log.error({ error: (error as Error).message }, 'the health of the appliance could not be looked at');
     }
   }
+}
+
+/** All that the routes work with. */
+export function contextOf(
+  { version, directory, program }: Pick<ApplianceOptions, 'version' | 'directory' | 'program'>,
+  management: Management,
+  parts: Pick<ApiContext, 'store' | 'health' | 'certificate' | 'forwarder'>,
+): ApiContext {
+  const run = programOf(program);
+  const zones = () => {
+    const file = path.join(directory, MANAGED_ZONES);
+    return fs.existsSync(file) ? file : '';
+  };
+  return {
+    version,
+    directory,
+    sections: SECTIONS,
+    zone_policies: new ZonePolicies(management.database, directory),
+    captures: new Captures(directory, run, zones),
+    run,
+    ...management,
+    ...parts,
+  };
 }
 
 export function forwarderOf(

@@ -140,4 +140,9 @@ const MIGRATIONS: readonly string[] = [
 
   CREATE TABLE forward_appliance (id INTEGER PRIMARY KEY CHECK (id = 1), uuid TEXT NOT NULL) STRICT;
   `,
+  `
+  CREATE TABLE zone_policies (
+    version INTEGER PRIMARY KEY, text TEXT NOT NULL, comment TEXT NOT NULL, applied_ms INTEGER NOT NULL, applied_by TEXT NOT NULL
+  ) STRICT;
+  `,
 ];

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import { type Config, readConfig } from '../config.ts';
 import { OperatingError } from '../errors.ts';
 import { accountText } from '../sensor/account.ts';
+import { announceSensor, MANAGED_ZONES } from '../sensor/control.ts';
 import { type PolicyLoader, Service } from '../sensor/service.ts';
 import { faultText } from '../yaml/fault.ts';
 import { fileReason } from './failure.ts';
@@ -37,9 +38,15 @@ export function loadConfig(file: string): Config {
     throw new OperatingError('config', `${file}: ${fileReason(error)}; ${help}`);
   }
   const { config, faults } = readConfig(text, path.dirname(path.resolve(file)));
-  if (config !== null) return config;
+  if (config !== null) return withManagedZones(config);
   const lines = faults.map((fault) => printable(`${file}:${faultText(fault)}`)).join('\n');
   throw new OperatingError('config', `the settings have faults; nothing was done\n${lines}`);
+}
+
+/** Where the settings name no zone policy, the one that is managed over the API holds. */
+function withManagedZones(config: Config): Config {
+  const managed = path.join(config.data, MANAGED_ZONES);
+  return config.zones === '' && fs.existsSync(managed) ? { ...config, zones: managed } : config;
 }
 
 async function run({ config: file }: { config: string }): Promise<void> {
@@ -66,7 +73,8 @@ async function run({ config: file }: { config: string }): Promise<void> {
   // What keeps it from starting is told once, below.
   for (const waiting of [reloading, starting]) waiting.catch(() => {});
   const service = await starting;
+  const retract = announceSensor(config.data);
   log.info({ ready_ms: Math.round(performance.now()) }, 'running');
-  const { account } = await service.finished;
+  const { account } = await service.finished.finally(retract);
   process.stdout.write(`${accountText(account)}\n`);
 }

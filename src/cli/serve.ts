@@ -41,11 +41,11 @@ async function serve({ data, host, port, tls }: ServeArguments): Promise<void> {
 }
 
 /** Says where the API is, and serves it until SIGINT or SIGTERM. `data`: the directory as it was named. */
-export async function serveUntilSignal(options: Omit<ApplianceOptions, 'version'>, data: string): Promise<void> {
+export async function serveUntilSignal(options: Omit<ApplianceOptions, 'version' | 'program'>, data: string): Promise<void> {
   const stopped = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
-  const appliance = await Appliance.start({ version: version(), ...options });
+  const appliance = await Appliance.start({ version: version(), program: process.argv[1], ...options });
   log.info({ url: appliance.url }, 'the API is served');
   process.stdout.write(welcome(appliance, data));
   await stopped;

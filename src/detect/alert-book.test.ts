@@ -83,7 +83,7 @@ describe('an alert', () => {
     expect(book.raiseForDevice('new_device', 'k', 10, 100, 13, details)).toBe(false);
     expect(first).toMatchObject({ count: 1, last_frame: 4 });
     expect(book.drain()).toMatchObject([{ key: 'k', count: 2, last_frame: 10, last_ms: 100 }]);
-    expect(book.counters).toEqual({ alerts: 1, repeated: 2, refused: 0 });
+    expect(book.counters).toEqual({ alerts: 1, repeated: 2, refused: 0, excluded: 0 });
   });
 
   test('of an unknown kind is a defect', () => {
@@ -144,7 +144,7 @@ test('the number of alerts is bounded, and what is refused is counted', () => {
   expect(book.raise(cause('more'))).toBe(false);
   book.again('more', 7, 2, 20);
   expect(book.raise(cause('k3', 2))).toBe(false);
-  expect(book.counters).toEqual({ alerts: MAX_ALERTS, repeated: 1, refused: 8 });
+  expect(book.counters).toEqual({ alerts: MAX_ALERTS, repeated: 1, refused: 8, excluded: 0 });
   expect(book.pending).toBe(MAX_ALERTS);
 });
 
@@ -192,7 +192,7 @@ test('comes to what a naive list of all findings comes to, however it is drained
           last_ms: last * 10,
         });
       }
-      expect(book.counters).toEqual({ alerts: keys.length, repeated: seen.length - keys.length, refused });
+      expect(book.counters).toEqual({ alerts: keys.length, repeated: seen.length - keys.length, refused, excluded: 0 });
     }),
     { numRuns: 300 },
   );

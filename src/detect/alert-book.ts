@@ -1,5 +1,6 @@
 import type { AlertRow } from '../store/change-set.ts';
 import { alertKind, describe } from './catalogue.ts';
+import type { Excludes } from './exclusions.ts';
 
 /** One end of what an alert is about. */
 export interface AlertEnd {
@@ -41,7 +42,11 @@ interface Entry {
  * Pure: a function of the findings in packet order.
  */
 export class AlertBook {
-  readonly counters = { alerts: 0, repeated: 0, refused: 0 };
+  readonly counters = { alerts: 0, repeated: 0, refused: 0, excluded: 0 };
+  /** What is not to be alerted of. It may be changed at any time, and holds from the next finding on. */
+  excludes: Excludes | null = null;
+  /** Of findings that were excluded when they came: a shard says what it found once, and counts on. */
+  private readonly excluded = new Map<string, AlertCause>();
   /** null: of a device, and handed over. A device that is made known again says all it said before. */
   private readonly entries = new Map<string, Entry | null>();
   private dirty: Entry[] = [];
@@ -57,6 +62,11 @@ export class AlertBook {
   }
 
   private take(cause: AlertCause, of_device: boolean): boolean {
+    if (this.excludes?.(cause)) {
+      this.counters.excluded++;
+      if (this.excluded.size < MAX_ALERTS || this.excluded.has(cause.key)) this.excluded.set(cause.key, cause);
+      return false;
+    }
     const known = this.entries.get(cause.key);
     if (known) {
       this.repeat(known, 1, cause.frame, cause.time_ms);
@@ -135,8 +145,23 @@ export class AlertBook {
   /** Repetitions that a shard has counted. */
   again(key: string, count: number, last_frame: number, last_ms: number): void {
     const known = this.entries.get(key);
-    if (known) this.repeat(known, count, last_frame, last_ms);
-    else this.counters.refused += count;
+    const cause = this.excluded.get(key);
+    if (cause !== undefined) {
+      const now = { ...cause, frame: last_frame, time_ms: last_ms };
+      if (this.excludes?.(now)) {
+        this.counters.excluded += count;
+        return;
+      }
+      // It is not excluded any more. Its packets are gone, the finding is not.
+      this.excluded.delete(key);
+      if (!known) {
+        this.take(now, false);
+        count--;
+      }
+    }
+    const entry = known ?? this.entries.get(key);
+    if (!entry) this.counters.refused += count;
+    else if (count > 0) this.repeat(entry, count, last_frame, last_ms);
   }
 
   private repeat(entry: Entry, count: number, frame: number, time_ms: number): void {

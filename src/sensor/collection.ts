@@ -1,4 +1,5 @@
 import type { PacketSource } from '../capture/source.ts';
+import { compileExclusions, type Exclusion } from '../detect/exclusions.ts';
 import { Collector } from '../engine/collector.ts';
 import type { BatchSink, PipelineTotals } from '../engine/pipeline.ts';
 import { Inventory, type InventoryOptions } from '../inventory/inventory.ts';
@@ -75,6 +76,11 @@ export class Collection {
   /** Other zones hold. Devices that are in another one now are stored again with the next flush. */
   setZones(zoneOf: InventoryOptions['zoneOf']): void {
     this.inventory.setZones(zoneOf);
+  }
+
+  /** What is not alerted of from here on. */
+  setExclusions(rules: readonly Exclusion[]): void {
+    this.collector.alerts.excludes = rules.length === 0 ? null : compileExclusions(rules);
   }
 
   /**

@@ -1,3 +1,4 @@
+import { exclusionsOf } from '../appliance/exclusions.ts';
 import { filterOf } from '../capture/filter.ts';
 import { type LiveCapture, openLive } from '../capture/open-live.ts';
 import { type Config, recordingOf } from '../config.ts';
@@ -15,6 +16,7 @@ import { becomeUser } from './privileges.ts';
 /** How long what was found may wait before it is stored, and how often the capture's own counts are kept, and logged. */
 const FLUSH_MS = 1000;
 const KEEP_MS = 10_000;
+const EXCLUSIONS_MS = 2000;
 const LOG_MS = 60_000;
 /** How often it is looked how much waits. */
 const LOOK_MS = 200;
@@ -52,6 +54,7 @@ export class Service {
   private readonly shedding = new ShedControl();
   /** Packets lost until it was looked last. */
   private dropped = 0;
+  private exclusions_version = 0;
 
   /**
    * Capture begins as soon as the interfaces are open, before all else is loaded: what comes meanwhile waits in the kernel's rings.
@@ -150,9 +153,11 @@ export class Service {
   private async run(store: StoreWriter, policy: PolicyModel | null): Promise<ServiceResult> {
     const { collection, pipeline } = this;
     const { log } = await import('../log.ts');
+    this.readExclusions(log);
     const timers = [
       setInterval(() => this.flush().catch((error) => this.fail(error)), FLUSH_MS),
       setInterval(() => this.keep(null, false).catch((error) => this.fail(error)), KEEP_MS),
+      setInterval(() => this.readExclusions(log), EXCLUSIONS_MS),
       setInterval(() => log.info(this.account(), 'packets'), LOG_MS),
       setInterval(() => this.look(log), LOOK_MS),
     ];
@@ -222,6 +227,15 @@ export class Service {
     if (dropped_in_all > this.dropped) fullest = 1;
     this.dropped = dropped_in_all;
     return Math.min(fullest, 1);
+  }
+
+  /** What people exclude from alerts is kept by the service beside us; without a new version nothing is done. */
+  private readExclusions(log: Log): void {
+    const found = exclusionsOf(this.config.data, this.exclusions_version);
+    if (found === null) return;
+    this.exclusions_version = found.version;
+    this.collection.setExclusions(found.rules);
+    log.info({ version: found.version, exclusions: found.rules.length }, 'exclusions hold');
   }
 
   private account(): Account {

@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { PcapWriter } from '../../capture/pcap-writer.ts';
-import { alertKind, CATALOGUE } from '../../detect/catalogue.ts';
+import { alertKind, CATALOGUE, SEVERITIES, type Severity } from '../../detect/catalogue.ts';
 import { OperatingError } from '../../errors.ts';
 import { ALERT_STATUSES, type AlertStatus, MAX_COMMENT_LENGTH } from '../../store/operator.ts';
 import { SORTS, type StoredAlert, type StoreReader } from '../../store/queries.ts';
@@ -12,10 +12,8 @@ import type { Answers } from '../answers.ts';
 import { actorOf } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
-import { list } from '../list.ts';
+import { list, type StoreOf } from '../list.ts';
 import { Id, IdParams, Ip, Mac, Ms, Nullable, Port, Text, Word, Words, wordsOf } from '../schemas.ts';
-
-export const SEVERITIES = ['warning', 'minor', 'major', 'critical'] as const;
 
 export const Alert = Type.Object({
   id: Id,
@@ -96,17 +94,18 @@ export function evidenceFile(reader: StoreReader, id: number): { bytes: Buffer; 
   }
 }
 
-export function alerts(app: FastifyInstance, context: ApiContext, answers: Answers): void {
-  const tags = ['alerts'];
+/** The list alone, of the database that a request is about; the sensor's where left out. */
+export function listAlerts(app: FastifyInstance, context: ApiContext, answers: Answers, base = '', store?: StoreOf): void {
   list(app, context, answers, {
-    path: '/alerts',
+    store,
+    path: `${base}/alerts`,
     tag: 'alerts',
     summary: 'The alerts, the newest first',
     permission: 'alerts.read',
     row: Alert,
     filter: Type.Object({
       severity: Type.Optional(Words(SEVERITIES)),
-      minimum_severity: Type.Optional(Words(SEVERITIES)),
+      minimum_severity: Type.Optional(Type.String({ enum: [...SEVERITIES] })),
       kind: Type.Optional(Words(CATALOGUE.map((row) => row.kind))),
       status: Type.Optional(Words(ALERT_STATUSES)),
       device: Type.Optional(Id),
@@ -121,13 +120,18 @@ export function alerts(app: FastifyInstance, context: ApiContext, answers: Answe
     sorts: SORTS.alerts,
     newest_first: true,
     read: (reader, { severity, minimum_severity, kind, status, ...filter }) => {
-      const from = minimum_severity === undefined ? 0 : SEVERITIES.indexOf(minimum_severity as (typeof SEVERITIES)[number]);
-      const wanted = wordsOf(severity) ?? (from > 0 ? [...SEVERITIES] : undefined);
-      const severities = wanted?.filter((one) => SEVERITIES.indexOf(one as (typeof SEVERITIES)[number]) >= from);
+      const rank = (one: string | undefined) => SEVERITIES.indexOf(one as Severity);
+      const wanted = wordsOf(severity) ?? (minimum_severity === undefined ? undefined : [...SEVERITIES]);
+      const severities = wanted?.filter((one) => rank(one) >= rank(minimum_severity));
       const page = reader.alerts({ ...filter, severity: severities, kind: wordsOf(kind), status: wordsOf(status) });
       return { ...page, rows: page.rows.map(alertOf) };
     },
   });
+}
+
+export function alerts(app: FastifyInstance, context: ApiContext, answers: Answers): void {
+  listAlerts(app, context, answers);
+  const tags = ['alerts'];
 
   const whole = (id: number): Static<typeof Whole> => {
     const { reader } = context.store;

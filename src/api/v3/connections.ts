@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { SORTS } from '../../store/queries.ts';
 import type { Answers } from '../answers.ts';
 import type { ApiContext } from '../context.ts';
-import { list } from '../list.ts';
+import { list, type StoreOf } from '../list.ts';
 import { Id, Ip, Mac, Ms, Nullable, Port, Text, Word } from '../schemas.ts';
 
 const Ends = {
@@ -62,10 +62,11 @@ const EndFilter = {
   text: Type.Optional(Word),
 };
 
-/** Who talks to whom, and what they do. */
-export function connections(app: FastifyInstance, context: ApiContext, answers: Answers): void {
+/** The list alone, of the database that a request is about; the sensor's where left out. */
+export function listConnections(app: FastifyInstance, context: ApiContext, answers: Answers, base = '', store?: StoreOf): void {
   list(app, context, answers, {
-    path: '/connections',
+    store,
+    path: `${base}/connections`,
     tag: 'connections',
     summary: 'Who talks to whom',
     permission: 'inventory.read',
@@ -75,7 +76,8 @@ export function connections(app: FastifyInstance, context: ApiContext, answers: 
     read: (reader, filter) => reader.connections(filter),
   });
   list(app, context, answers, {
-    path: '/activities',
+    store,
+    path: `${base}/activities`,
     tag: 'connections',
     summary: 'What was done in the conversations: operations on targets, counted',
     permission: 'inventory.read',
@@ -89,4 +91,9 @@ export function connections(app: FastifyInstance, context: ApiContext, answers: 
     sorts: SORTS.activities,
     read: (reader, filter) => reader.activities(filter),
   });
+}
+
+/** Who talks to whom, and what they do. */
+export function connections(app: FastifyInstance, context: ApiContext, answers: Answers): void {
+  listConnections(app, context, answers);
 }

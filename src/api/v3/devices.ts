@@ -6,7 +6,7 @@ import type { Answers } from '../answers.ts';
 import { actorOf } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
-import { list } from '../list.ts';
+import { list, type StoreOf } from '../list.ts';
 import { Id, IdParams, Ip, Mac, Ms, Nullable, Text, Word } from '../schemas.ts';
 
 export const Device = Type.Object({
@@ -125,9 +125,11 @@ export function devicesOf(reader: StoreReader, rows: readonly StoredDevice[]): D
   return rows.map((row) => deviceOf(row, marks.get(row.id)));
 }
 
-export function devices(app: FastifyInstance, context: ApiContext, answers: Answers): void {
+/** The list alone, of the database that a request is about; the sensor's where left out. */
+export function listDevices(app: FastifyInstance, context: ApiContext, answers: Answers, base = '', store?: StoreOf): void {
   list(app, context, answers, {
-    path: '/devices',
+    store,
+    path: `${base}/devices`,
     tag: 'devices',
     summary: 'The devices, with what is known of each',
     permission: 'inventory.read',
@@ -139,6 +141,10 @@ export function devices(app: FastifyInstance, context: ApiContext, answers: Answ
       return { ...page, rows: devicesOf(reader, page.rows) };
     },
   });
+}
+
+export function devices(app: FastifyInstance, context: ApiContext, answers: Answers): void {
+  listDevices(app, context, answers);
 
   const one = (id: number): Device => {
     const { reader } = context.store;

@@ -3,7 +3,7 @@ import { Type } from 'typebox';
 import { SORTS } from '../../store/queries.ts';
 import type { Answers } from '../answers.ts';
 import type { ApiContext } from '../context.ts';
-import { list } from '../list.ts';
+import { list, type StoreOf } from '../list.ts';
 import { Id, Ms, Nullable, Text, Word, wordsOf } from '../schemas.ts';
 
 export const Event = Type.Object({
@@ -17,9 +17,11 @@ export const Event = Type.Object({
   frame: Type.Integer(),
 });
 
-export function events(app: FastifyInstance, context: ApiContext, answers: Answers): void {
+/** The list alone, of the database that a request is about; the sensor's where left out. */
+export function listEvents(app: FastifyInstance, context: ApiContext, answers: Answers, base = '', store?: StoreOf): void {
   list(app, context, answers, {
-    path: '/events',
+    store,
+    path: `${base}/events`,
     tag: 'events',
     summary: 'The timeline: what changed in the network, the newest first',
     permission: 'events.read',
@@ -29,4 +31,8 @@ export function events(app: FastifyInstance, context: ApiContext, answers: Answe
     newest_first: true,
     read: (reader, { kind, ...filter }) => reader.events({ ...filter, kind: wordsOf(kind) }),
   });
+}
+
+export function events(app: FastifyInstance, context: ApiContext, answers: Answers): void {
+  listEvents(app, context, answers);
 }
