@@ -131,7 +131,7 @@ describe.skipIf(skipped)('ot-sensor run', () => {
 
   test('sends nothing: the far end of the port hears no frame in a whole run, and would hear one', async () => {
     const heard = path.join(ports.directory, 'far-end.pcap');
-    const args = ['netns', 'exec', ports.namespace, 'tcpdump', '-i', 's0', '-Q', 'in', '-U', '-w', heard];
+    const args = ['netns', 'exec', ports.namespace, 'tcpdump', '--immediate-mode', '-i', 's0', '-Q', 'in', '-U', '-w', heard];
     const far = spawn('ip', args, { stdio: ['ignore', 'ignore', 'pipe'] });
     const listening = new Promise((resolve) => far.stderr.once('data', resolve));
     const ended = new Promise((resolve) => far.once('close', resolve));
