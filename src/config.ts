@@ -48,6 +48,10 @@ export const SETTINGS = section({
       }),
     ),
   }),
+  api: section({
+    host: text('127.0.0.1', 'address of the management interface, never one of a mirror port; this machine alone where left out'),
+    port: integer(8443, 0, 65_535, 'TCP port of the API (HTTPS); below 1024 with the capability of the systemd unit'),
+  }),
   recording: section({
     mode: choice(['off', 'all', 'ot'], 'off', 'packets kept on disk: none, all, or those of conversations in an OT protocol'),
     directory: text('', 'where they are kept; left out: recording in the directory of the database'),
@@ -81,10 +85,10 @@ const MAX_TEXT_LENGTH = 4096;
 
 /**
  * A settings file (YAML) as values, everything left out at its default. Relative paths are meant from the folder of the file. Never
- * throws on any text.
+ * throws on any text. `without_mirror_port`: for those who capture nothing, no fault that there is none yet.
  */
-export function readConfig(content: string, folder: string): ConfigFile {
-  const { model, faults } = new ConfigReader(content).read();
+export function readConfig(content: string, folder: string, { without_mirror_port = false } = {}): ConfigFile {
+  const { model, faults } = new ConfigReader(content).read(without_mirror_port);
   if (model === null) return { config: null, faults };
   const from = (name: string) => (name === '' ? '' : path.resolve(folder, name));
   const recording = { ...model.recording, directory: from(model.recording.directory) };
@@ -192,12 +196,13 @@ class ConfigReader extends YamlReader {
     super(content, MAX_FILE_LENGTH);
   }
 
-  read(): { model: Config | null; faults: Fault[] } {
+  read(without_mirror_port: boolean): { model: Config | null; faults: Fault[] } {
     return this.readWhole(() => {
       const config = this.section(this.document.contents as Node | null, SETTINGS, 'the settings file') as Config;
       const { interfaces } = config.capture;
       const names = interfaces.map(({ name }) => name);
-      if (names.length === 0) this.at(0, 'missing_key', 'no interface to capture from: name one under capture, interfaces');
+      if (names.length === 0 && !without_mirror_port)
+        this.at(0, 'missing_key', 'no interface to capture from: name one under capture, interfaces');
       for (const settings of interfaces) {
         const wrong = combinationFault(settings);
         if (wrong !== '') this.at(0, 'value', `the interface ${settings.name}: ${wrong}`);

@@ -6,6 +6,7 @@ import { guardOutput } from './output.ts';
 
 /** The commands, one file each; a file is loaded only when its command is called. */
 const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Command): void }>>> = {
+  setup: () => import('./setup.ts'),
   run: () => import('./run.ts'),
   serve: () => import('./serve.ts'),
   users: () => import('./users.ts'),

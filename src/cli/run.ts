@@ -28,8 +28,8 @@ Examples:
     .action(run);
 }
 
-/** The settings in a file. Throws OperatingError with every fault and its place. */
-export function loadConfig(file: string): Config {
+/** The settings in a file. Throws OperatingError with every fault and its place. Options as of `readConfig`. */
+export function loadConfig(file: string, options: { without_mirror_port?: boolean } = {}): Config {
   let text: string;
   try {
     text = fs.readFileSync(file, 'utf8');
@@ -37,7 +37,7 @@ export function loadConfig(file: string): Config {
     const help = 'name the settings with --config; ot-sensor config reference prints all there are';
     throw new OperatingError('config', `${file}: ${fileReason(error)}; ${help}`);
   }
-  const { config, faults } = readConfig(text, path.dirname(path.resolve(file)));
+  const { config, faults } = readConfig(text, path.dirname(path.resolve(file)), options);
   if (config !== null) return withManagedZones(config);
   const lines = faults.map((fault) => printable(`${file}:${faultText(fault)}`)).join('\n');
   throw new OperatingError('config', `the settings have faults; nothing was done\n${lines}`);

@@ -1,13 +1,16 @@
 import net from 'node:net';
+import os from 'node:os';
 import path from 'node:path';
 import type { Command } from 'commander';
 import { Appliance, type ApplianceOptions } from '../appliance/appliance.ts';
+import { OperatingError } from '../errors.ts';
 import { log } from '../log.ts';
 import { FIRST_PASSWORD_FILE } from '../users/first-user.ts';
 import { version } from '../version.ts';
 import { integer } from './arguments.ts';
-import { dataOption } from './data.ts';
+import { DEFAULT_DATA } from './data.ts';
 
+const DEFAULT_HOST = '127.0.0.1';
 const DEFAULT_PORT = 8443;
 const LOCAL_PORT = 8080;
 
@@ -15,14 +18,16 @@ export function register(program: Command): void {
   program
     .command('serve')
     .description('serve the API over the data of a sensor, and watch its health, until SIGTERM')
-    .addOption(dataOption())
-    .option('--host <address>', 'address of the management interface', '127.0.0.1')
-    .option('--port <n>', 'TCP port', integer(0, 65_535), DEFAULT_PORT)
+    .option('--config <file>', 'settings (YAML), of which data, api.host and api.port are taken; the options go before them')
+    .option('--data <dir>', `directory of the database (default: "${DEFAULT_DATA}")`)
+    .option('--host <address>', `address of the management interface (default: ${DEFAULT_HOST})`)
+    .option('--port <n>', `TCP port (default: ${DEFAULT_PORT})`, integer(0, 65_535))
     .option('--no-tls', 'plain HTTP, on a loopback address alone')
     .addHelpText(
       'after',
       `
 Examples:
+  $ ot-sensor serve --config /etc/ot-sensor/sensor.yaml
   $ ot-sensor serve --data /var/lib/ot-sensor --host 192.0.2.10
   $ ot-sensor serve --no-tls --port 8080`,
     )
@@ -30,14 +35,40 @@ Examples:
 }
 
 interface ServeArguments {
-  data: string;
-  host: string;
-  port: number;
+  config?: string;
+  data?: string;
+  host?: string;
+  port?: number;
   tls: boolean;
 }
 
-async function serve({ data, host, port, tls }: ServeArguments): Promise<void> {
-  await serveUntilSignal({ directory: path.resolve(data), host, port, tls }, data);
+async function serve(args: ServeArguments): Promise<void> {
+  const config =
+    args.config === undefined ? undefined : (await import('./run.ts')).loadConfig(args.config, { without_mirror_port: true });
+  const data = args.data ?? config?.data ?? DEFAULT_DATA;
+  const host = args.host ?? config?.api.host ?? DEFAULT_HOST;
+  const port = args.port ?? config?.api.port ?? DEFAULT_PORT;
+  if (config !== undefined) refuseMirrorPort(host, config.capture.interfaces);
+  await serveUntilSignal({ directory: path.resolve(data), host, port, tls: args.tls }, data);
+}
+
+/**
+ * The API is never to be reached from the network that is watched. A wildcard takes in every address, so it is refused where a mirror
+ * port has one. Throws OperatingError.
+ */
+export function refuseMirrorPort(
+  host: string,
+  mirror_ports: readonly { name: string }[],
+  interfaces = os.networkInterfaces(),
+): void {
+  for (const { name } of mirror_ports) {
+    const addresses = (interfaces[name] ?? []).map(({ address }) => address);
+    const wildcard = host === '0.0.0.0' || host === '::';
+    const reached = wildcard ? addresses[0] : addresses.find((address) => address === host);
+    if (reached === undefined) continue;
+    const help = wildcard ? `name the address of the management interface instead of ${host}` : 'serve on another address';
+    throw new OperatingError('config', `the mirror port ${name} has the address ${reached}, where the API must not be; ${help}`);
+  }
 }
 
 /** Says where the API is, and serves it until SIGINT or SIGTERM. `data`: the directory as it was named. */

@@ -1,0 +1,66 @@
+import fs from 'node:fs';
+import os from 'node:os';
+import path from 'node:path';
+import { openManagement } from '../appliance/appliance.ts';
+import { Certificate } from '../appliance/certificate.ts';
+import { OperatingError } from '../errors.ts';
+import { makeFirstUser } from '../users/first-user.ts';
+
+/** The settings of an appliance on which nobody has named a mirror port yet. */
+export const FIRST_SETTINGS = `# The settings of this sensor. What else can be set, and what it means: ot-sensor config reference
+# "ot-sensor setup" asks for them; "ot-sensor config check" says what is wrong with them.
+data: /var/lib/ot-sensor
+
+# The management interface: who may ask for what was found. Without more it answers on this machine alone.
+api:
+  host: 127.0.0.1
+  port: 8443
+
+# The mirror ports. None is named yet: "ot-sensor setup" lists the interfaces and says which of them are.
+capture:
+  interfaces: []
+`;
+
+/** Makes the settings file where there is none; readable by the group that its folder has. Throws OperatingError. */
+export function makeFirstSettings(file: string): boolean {
+  try {
+    fs.writeFileSync(file, FIRST_SETTINGS, { flag: 'wx', mode: 0o640 });
+    fs.chownSync(file, fs.statSync(file).uid, fs.statSync(path.dirname(file)).gid);
+    return true;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST') return false;
+    throw new OperatingError('output', `${file} cannot be written: ${(error as Error).message}`);
+  }
+}
+
+/**
+ * What the first start of the API would make, made before it: its certificate, and the first administrator, who is returned; null where
+ * there are users. Nothing that is there is changed. Throws OperatingError, StoreError.
+ */
+export async function makeFirstUserAndCertificate(directory: string): Promise<{ name: string; password: string } | null> {
+  const management = openManagement(directory);
+  try {
+    await new Certificate(directory).load([os.hostname(), '127.0.0.1']);
+    return await makeFirstUser(management.users, management.database);
+  } finally {
+    management.database.close();
+  }
+}
+
+/**
+ * Runs `act` as the owner of the directory, where this process is root: what it makes there is the service's to write. The directory is
+ * made where it is not there.
+ */
+export async function asOwnerOf<Result>(directory: string, act: () => Promise<Result>): Promise<Result> {
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const { uid, gid } = fs.statSync(directory);
+  if (process.geteuid?.() !== 0 || uid === 0) return act();
+  process.setegid!(gid);
+  process.seteuid!(uid);
+  try {
+    return await act();
+  } finally {
+    process.seteuid!(0);
+    process.setegid!(0);
+  }
+}
