@@ -27,6 +27,8 @@ export interface List<Row extends TProperties, Filter extends TProperties> {
   sorts: readonly string[];
   /** The highest ids first, where no order is asked for. */
   newest_first?: boolean;
+  /** Its pages in the schema of `proto/api.proto`. */
+  message: { encode(page: never): { finish(): Uint8Array } };
   /** Whose database; the sensor's where left out. */
   store?: StoreOf;
   read: (reader: StoreReader, filter: Static<TObject<Filter>> & Range) => Page<object>;
@@ -59,6 +61,7 @@ export function list<Row extends TProperties, Filter extends TProperties>(
     filter,
     sorts,
     newest_first = false,
+    message,
     store = () => context.store,
     read,
   }: List<Row, Filter>,
@@ -83,14 +86,20 @@ export function list<Row extends TProperties, Filter extends TProperties>(
         summary,
         querystring: Type.Object({ ...filter.properties, ...Paging, sort: Sort }, { additionalProperties: false }),
         response: {
-          200: { content: { 'application/json': { schema: body }, 'text/csv': { schema: Type.String() } } },
+          200: {
+            content: {
+              'application/json': { schema: body },
+              'text/csv': { schema: Type.String() },
+              'application/x-protobuf': { schema: Type.String({ format: 'binary' }) },
+            },
+          },
           '4xx': ErrorBody,
         },
       },
     },
     async (request, reply) => {
       const query = request.query as Query;
-      const csv = wantsCsv(request.headers.accept);
+      const type = wanted(request.headers.accept);
       // The cursor is told in a header, which is not part of what is kept: CSV is made anew.
       const make = () => {
         const { limit = DEFAULT_PAGE, cursor, fields, since, until, sort = standing, ...given } = query;
@@ -110,12 +119,16 @@ export function list<Row extends TProperties, Filter extends TProperties>(
         const rows = shown === null ? page.rows : page.rows.map((one) => pick(one, shown));
         return { rows, next: page.next_cursor === null ? null : cursorText(page.next_cursor), shown: shown ?? columns };
       };
-      if (csv) {
+      if (type === 'text/csv') {
         const { rows, next, shown } = make();
         if (next !== null) void reply.header('x-next-cursor', next);
         return reply.type('text/csv; charset=utf-8').header('vary', 'accept').send(csvOf(shown, rows));
       }
-      const type = 'application/json';
+      if (type === 'application/x-protobuf')
+        return answers.answer(store(request), request, reply, type, () => {
+          const { rows, next } = make();
+          return Buffer.from(message.encode({ items: rows.map(plain), next_cursor: next } as never).finish());
+        });
       return answers.answer(store(request), request, reply, `${type}; charset=utf-8`, () => {
         const { rows, next } = make();
         const payload = { items: rows, next_cursor: next };
@@ -135,10 +148,22 @@ interface Query {
   [name: string]: unknown;
 }
 
-/** The first of what is accepted that we have decides. */
-export function wantsCsv(accept: string | undefined): boolean {
-  const known = accept?.split(',').map((one) => one.split(';', 1)[0].trim()) ?? [];
-  return known.find((one) => ['text/csv', 'application/json', '*/*'].includes(one)) === 'text/csv';
+const TYPES = ['application/json', 'text/csv', 'application/x-protobuf'] as const;
+
+/** The first of what is accepted that we have decides; JSON where there is none. */
+export function wanted(accept: string | undefined): (typeof TYPES)[number] {
+  const accepted = accept?.split(',').map((one) => one.split(';', 1)[0].trim().toLowerCase()) ?? [];
+  const known = accepted.find((one) => one === '*/*' || (TYPES as readonly string[]).includes(one));
+  return known === undefined || known === '*/*' ? 'application/json' : (known as (typeof TYPES)[number]);
+}
+
+/** Objects within a row are JSON in a message. */
+function plain(row: object): object {
+  const entries = Object.entries(row).map(([name, value]) => {
+    const nested = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return [name, nested ? JSON.stringify(value) : value];
+  });
+  return Object.fromEntries(entries);
 }
 
 function fieldsOf(text: string | undefined, columns: readonly string[]): string[] | null {

@@ -9,8 +9,11 @@ import { fileURLToPath } from 'node:url';
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 const OLDEST_NODE = 20;
-/** Made from facts.proto, beside it, where the type checker and the tests look for them. */
-const GENERATED = ['src/proto/facts.js', 'src/proto/facts.d.ts'];
+/** Code and types are made from each, beside it, where the type checker and the tests look for them. */
+const SCHEMAS = ['src/proto/facts.proto', 'src/proto/api.proto'];
+const codeOf = (proto) => proto.replace(/proto$/, 'js');
+const typesOf = (proto) => proto.replace(/proto$/, 'd.ts');
+const GENERATED = SCHEMAS.flatMap((proto) => [codeOf(proto), typesOf(proto)]);
 const SOURCE_FOLDERS = ['src', 'dissectors', 'bench', 'fixtures', 'native-bindings'];
 const BUILD_CONFIGURATION = [
   'package-lock.json',
@@ -110,7 +113,7 @@ class Setup {
     this.generate();
     this.run(process.execPath, [this.path('node_modules/typescript/bin/tsc'), '-p', 'tsconfig.build.json'], 'the build (tsc)');
     fs.mkdirSync(this.path('dist/src/proto'), { recursive: true });
-    fs.copyFileSync(this.path('src/proto/facts.js'), this.path('dist/src/proto/facts.js'));
+    for (const proto of SCHEMAS) fs.copyFileSync(this.path(codeOf(proto)), this.path(`dist/${codeOf(proto)}`));
     this.run(process.execPath, [BUNDLE, this.root], 'the bundle (rolldown)');
     fs.writeFileSync(this.path(BUILT), JSON.stringify(wanted));
   }
@@ -121,14 +124,17 @@ class Setup {
   }
 
   generate() {
-    const [code, types] = GENERATED;
-    const proto = 'src/proto/facts.proto';
-    if (GENERATED.every((file) => this.newer(file, proto))) return;
     const bin = (name) => this.path(`node_modules/protobufjs-cli/bin/${name}`);
     const target = ['-t', 'static-module', '-w', 'es6'];
     const left_out = ['--no-create', '--no-verify', '--no-delimited', '--no-service'];
-    this.run(process.execPath, [bin('pbjs'), '--keep-case', ...target, ...left_out, '-o', code, proto], 'pbjs');
-    this.run(process.execPath, [bin('pbts'), '-o', types, code], 'pbts');
+    for (const proto of SCHEMAS) {
+      const [code, types] = [codeOf(proto), typesOf(proto)];
+      if ([code, types].every((file) => this.newer(file, proto))) continue;
+      // A root of its own: they share a package, and must not stand in each other's way.
+      const root = ['-r', path.basename(proto, '.proto')];
+      this.run(process.execPath, [bin('pbjs'), '--keep-case', ...target, ...root, ...left_out, '-o', code, proto], 'pbjs');
+      this.run(process.execPath, [bin('pbts'), '-o', types, code], 'pbts');
+    }
   }
 
   newer(file, source) {

@@ -63,6 +63,7 @@ sleep 0.5
   write('src/setup/prepare.mjs', '');
   for (const name of ['tsconfig.json', 'tsconfig.build.json']) fs.copyFileSync(path.join(ROOT, name), at(name));
   write('src/proto/facts.proto', 'syntax = "proto3";\nmessage Fact { uint32 frame = 1; }\n');
+  write('src/proto/api.proto', 'syntax = "proto3";\nmessage Page { uint32 count = 1; }\n');
   write('src/cli/main.ts', `import { word } from '../other.ts';\nconsole.log(word);\n`);
   write('src/other.ts', `export const word: string = 'one';\n`);
   write('src/other.test.ts', `export const test = 1;\n`);

@@ -6,6 +6,7 @@ import { type Static, Type } from 'typebox';
 import { PcapWriter } from '../../capture/pcap-writer.ts';
 import { alertKind, CATALOGUE, SEVERITIES, type Severity } from '../../detect/catalogue.ts';
 import { OperatingError } from '../../errors.ts';
+import { ot_sensor } from '../../proto/api.js';
 import { ALERT_STATUSES, type AlertStatus, MAX_COMMENT_LENGTH } from '../../store/operator.ts';
 import { SORTS, type StoredAlert, type StoreReader } from '../../store/queries.ts';
 import type { Answers } from '../answers.ts';
@@ -99,6 +100,7 @@ export function listAlerts(app: FastifyInstance, context: ApiContext, answers: A
   list(app, context, answers, {
     store,
     path: `${base}/alerts`,
+    message: ot_sensor.AlertPage,
     tag: 'alerts',
     summary: 'The alerts, the newest first',
     permission: 'alerts.read',

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
+import { ot_sensor } from '../../proto/api.js';
 import { SORTS } from '../../store/queries.ts';
 import type { Answers } from '../answers.ts';
 import type { ApiContext } from '../context.ts';
@@ -67,6 +68,7 @@ export function listConnections(app: FastifyInstance, context: ApiContext, answe
   list(app, context, answers, {
     store,
     path: `${base}/connections`,
+    message: ot_sensor.ConnectionPage,
     tag: 'connections',
     summary: 'Who talks to whom',
     permission: 'inventory.read',
@@ -78,6 +80,7 @@ export function listConnections(app: FastifyInstance, context: ApiContext, answe
   list(app, context, answers, {
     store,
     path: `${base}/activities`,
+    message: ot_sensor.ActivityPage,
     tag: 'connections',
     summary: 'What was done in the conversations: operations on targets, counted',
     permission: 'inventory.read',

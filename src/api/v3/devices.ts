@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { OperatingError } from '../../errors.ts';
+import { ot_sensor } from '../../proto/api.js';
 import { type DeviceMarks, SORTS, type StoredDevice, type StoreReader } from '../../store/queries.ts';
 import type { Answers } from '../answers.ts';
 import { actorOf } from '../authenticate.ts';
@@ -130,6 +131,7 @@ export function listDevices(app: FastifyInstance, context: ApiContext, answers: 
   list(app, context, answers, {
     store,
     path: `${base}/devices`,
+    message: ot_sensor.DevicePage,
     tag: 'devices',
     summary: 'The devices, with what is known of each',
     permission: 'inventory.read',

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
+import { ot_sensor } from '../../proto/api.js';
 import { SORTS } from '../../store/queries.ts';
 import type { Answers } from '../answers.ts';
 import type { ApiContext } from '../context.ts';
@@ -22,6 +23,7 @@ export function listEvents(app: FastifyInstance, context: ApiContext, answers: A
   list(app, context, answers, {
     store,
     path: `${base}/events`,
+    message: ot_sensor.EventPage,
     tag: 'events',
     summary: 'The timeline: what changed in the network, the newest first',
     permission: 'events.read',

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SECRET_SET } from '../../appliance/settings.ts';
+import { ot_sensor } from '../../proto/api.js';
 import { type TestApi, testApi } from '../testing.ts';
 
 let api: TestApi;
@@ -93,6 +94,28 @@ describe('lists', () => {
     });
     expect(next.text.split('\r\n')[1]).toBe('6');
     await api.ask({ method: 'PATCH', url: '/api/v3/devices/4', payload: { name: null } });
+  });
+
+  it.each([
+    ['devices', ot_sensor.DevicePage],
+    ['connections', ot_sensor.ConnectionPage],
+    ['activities', ot_sensor.ActivityPage],
+    ['alerts', ot_sensor.AlertPage],
+    ['events', ot_sensor.EventPage],
+  ])('%s come as protobuf, the same as in JSON', async (name, message) => {
+    const { items, next_cursor } = await get(`/${name}?limit=9`);
+    const { bytes, headers } = await api.ask({ url: `/api/v3/${name}?limit=9`, headers: { accept: 'application/x-protobuf' } });
+    expect(headers['content-type']).toBe('application/x-protobuf');
+    const page = message.toObject(message.decode(bytes) as never, { defaults: true, arrays: true });
+    expect(page.next_cursor).toBe(next_cursor);
+    expect(page.items).toHaveLength(9);
+    const absent = Object.fromEntries(Object.keys(items[0]).map((field) => [field, null]));
+    const same = (page.items as { details?: string }[]).map(({ details, ...row }) => ({
+      ...absent,
+      ...row,
+      ...(details === undefined ? {} : { details: JSON.parse(details) }),
+    }));
+    expect(same).toEqual(items);
   });
 
   it('are not sent again to whoever has them already, and anew when something changed', async () => {
