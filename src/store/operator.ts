@@ -103,6 +103,36 @@ export class OperatorStore {
     });
   }
 
+  /**
+   * Deletes up to `most` of the oldest alerts, with their packets and comments, that were not seen since `before_ms`; the newest alert
+   * always stays, so that no number is used twice. Gives how many.
+   */
+  pruneAlerts(before_ms: number, most: number): number {
+    return this.change(() => {
+      const old = `SELECT id FROM alerts WHERE last_ms < ? AND id < (SELECT max(id) FROM alerts) ORDER BY id LIMIT ?`;
+      const ids = this.db.prepare(old).pluck().all(before_ms, most) as number[];
+      for (const table of ['evidence', 'alert_comments']) {
+        const statement = this.db.prepare(`DELETE FROM ${table} WHERE alert_id = ?`);
+        for (const id of ids) statement.run(id);
+      }
+      const statement = this.db.prepare('DELETE FROM alerts WHERE id = ?');
+      for (const id of ids) statement.run(id);
+      return ids.length;
+    });
+  }
+
+  /** The same for events. */
+  pruneEvents(before_ms: number, most: number): number {
+    const old = `SELECT id FROM events WHERE time_ms < ? AND id < (SELECT max(id) FROM events) ORDER BY id LIMIT ?`;
+    return this.change(() => this.db.prepare(`DELETE FROM events WHERE id IN (${old})`).run(before_ms, most).changes);
+  }
+
+  /** What the database holds, without the room that was given back: bytes. */
+  usedBytes(): number {
+    const of = (name: string) => this.db.pragma(name, { simple: true }) as number;
+    return (of('page_count') - of('freelist_count')) * of('page_size');
+  }
+
   private change<Result>(act: () => Result): Result {
     try {
       return this.db.transaction(act).immediate();
