@@ -163,7 +163,8 @@ const CONDUITS = 2000;
 
 /**
  * The same exchanges in few and in very many connections, under 2,000 conduits. Each connection has opened and exchanged once before
- * the clock is looked at; then the connections take turns, so that each packet is of the one that was silent longest.
+ * the clock is looked at, and what that brought to light has been stored; then the connections take turns, so that each packet is of the
+ * one that was silent longest.
  */
 export async function measureScale({ packets, times, onProgress }: PipelineOptions): Promise<ScaleRun[]> {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ot-sensor-bench-'));
@@ -181,7 +182,7 @@ export async function measureScale({ packets, times, onProgress }: PipelineOptio
       for (let i = 0; i < times; i++) {
         const data = fs.mkdtempSync(path.join(folder, 'data-'));
         const { stdout, rss_mb } = await cost(
-          ...node(SCALE, file, data, zones, String(before), String(before + packets)),
+          ...node(SCALE, file, data, zones, String(before + packets / 10), String(before + packets)),
           'pipe',
         );
         fs.rmSync(data, { recursive: true, force: true });
