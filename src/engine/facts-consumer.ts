@@ -7,10 +7,11 @@ import type { Registry } from '../dissect/registry.ts';
 import type { Row } from '../dissect/row.ts';
 import type { FlowState, Stamp } from '../flow/flow-state.ts';
 import type { FlowTable } from '../flow/flow-table.ts';
+import { Activities, NONE } from './activities.ts';
 import { flowEndpoint, vlanList } from './endpoint.ts';
 import type { FactLog } from './fact-log.ts';
 import type { Findings } from './findings.ts';
-import { type ActivityEntry, addActivity, type FlowNotes, NOTES_LIMITS } from './flow-notes.ts';
+import { type FlowNotes, NOTES_LIMITS } from './flow-notes.ts';
 import type { PolicyWatch } from './policy-watch.ts';
 import type { RowConsumer } from './row-consumer.ts';
 
@@ -21,6 +22,7 @@ export class FactsConsumer implements RowConsumer {
   private readonly table: FlowTable;
   private readonly facts: FactLog;
   private readonly findings: Findings;
+  private readonly activities = new Activities();
   /** Replaced between two batches where the zone file was read again. */
   policy: PolicyWatch | null;
 
@@ -51,75 +53,70 @@ export class FactsConsumer implements RowConsumer {
 
   private activity(slot: number, state: FlowState, notes: FlowNotes, p: Packet, row: Row, role: RoleCode): void {
     const { direction } = state.conversation;
-    const { activities } = notes;
-    const n = activities.length;
-    const shift = direction * 8;
-    for (let i = 0, at = (notes.last_activities >> shift) & 0xff; i < n; i++, at++) {
-      if (at >= n) at = 0;
-      const known = activities[at];
-      if (
-        known.operation === row.operation &&
-        known.direction === direction &&
-        known.space === row.target_space &&
-        known.dissector === row.dissector &&
-        known.unit === row.unit &&
-        known.role === role
-      ) {
-        // biome-ignore format: one condition
-        if (row.target_first < known.first) known.first = row.target_first;
-        if (row.target_last > known.last) known.last = row.target_last;
-        known.count++;
-        known.last_ms = Math.max(known.last_ms, p.time_ms);
-        notes.last_activities = (notes.last_activities & ~(0xff << shift)) | (at << shift);
-        return;
-      }
+    const { activities } = this;
+    // The next is mostly the same as the last of its direction.
+    let entry = direction === 0 ? notes.opener_activity : notes.responder_activity;
+    if (entry === NONE) entry = notes.last_activity;
+    for (let left = notes.activity_count; left > 0; left--, entry = activities.next(entry)) {
+      if (!activities.is(entry, row, role, direction)) continue;
+      activities.repeat(entry, row, p.time_ms);
+      if (direction === 0) notes.opener_activity = entry;
+      else notes.responder_activity = entry;
+      return;
     }
-    if (n >= NOTES_LIMITS.activities) {
+    if (notes.activity_count >= NOTES_LIMITS.activities) {
       this.counters.activities_dropped++;
       return;
     }
-    const entry: ActivityEntry = {
-      dissector: row.dissector,
-      operation: row.operation,
-      direction,
-      role,
-      space: row.target_space,
-      unit: row.unit,
-      first: row.target_space < 0 ? 0 : row.target_first,
-      last: row.target_space < 0 ? 0 : row.target_last,
-      count: 1,
-      first_ms: p.time_ms,
-      last_ms: p.time_ms,
-    };
-    addActivity(notes, entry);
-    notes.last_activities = (notes.last_activities & ~(0xff << shift)) | (n << shift);
+    entry = activities.add(notes.last_activity, row, role, direction, p.time_ms);
+    notes.activity_count++;
+    notes.last_activity = entry;
+    if (direction === 0) notes.opener_activity = entry;
+    else notes.responder_activity = entry;
     this.sayActivity(slot, entry, p.frame);
   }
 
+  /** What was counted of the flow's activities since it was last said, in the order in which they were first met. */
+  sayActivities(slot: number, { activity_count, last_activity }: FlowNotes, frame: number): void {
+    const { activities } = this;
+    for (let left = activity_count, entry = last_activity; left > 0; left--) {
+      entry = activities.next(entry);
+      if (activities.count(entry) > 0) this.sayActivity(slot, entry, frame);
+    }
+  }
+
+  /** The flow is over. */
+  forget(notes: FlowNotes): void {
+    this.activities.release(notes.last_activity);
+    notes.activity_count = 0;
+    notes.last_activity = notes.opener_activity = notes.responder_activity = NONE;
+  }
+
   /** The first of its kind at once, its repetitions when the flow is flushed. */
-  sayActivity(slot: number, entry: ActivityEntry, frame: number): void {
-    const dissector = this.registry.dissectors[entry.dissector];
+  private sayActivity(slot: number, entry: number, frame: number): void {
+    const { activities } = this;
+    const dissector = this.registry.dissectors[activities.dissector(entry)];
+    const space = activities.space(entry);
     this.facts.add({
       frame,
-      time_ms: entry.last_ms,
+      time_ms: activities.last_ms(entry),
       activity: {
         flow_id: this.table.id[slot],
         app_proto: dissector.name,
-        operation: OPERATION_NAMES[entry.operation],
-        from_opener: entry.direction === 0,
-        role: ROLE_NAMES[entry.role],
-        target: entry.space < 0 ? '' : (dissector.targetName?.(entry.space) ?? String(entry.space)),
-        target_first: entry.first,
-        target_last: entry.last,
-        unit: entry.unit,
+        operation: OPERATION_NAMES[activities.operation(entry)],
+        from_opener: activities.from_opener(entry),
+        role: ROLE_NAMES[activities.role(entry)],
+        target: space < 0 ? '' : (dissector.targetName?.(space) ?? String(space)),
+        target_first: activities.first(entry),
+        target_last: activities.last(entry),
+        unit: activities.unit(entry),
         unit_name: dissector.unitName ?? '',
-        count: entry.count,
-        first_ms: entry.first_ms,
-        last_ms: entry.last_ms,
+        count: activities.count(entry),
+        first_ms: activities.first_ms(entry),
+        last_ms: activities.last_ms(entry),
       },
     });
-    entry.count = 0;
-    entry.first_ms = entry.last_ms;
+    activities.said(entry);
   }
 
   private wrong(slot: number, state: FlowState, notes: FlowNotes, p: Packet, row: Row): void {

@@ -456,6 +456,7 @@ export class Shard implements PduSink {
     }
     if (state === undefined || state.dissector < 0) this.policy?.conversation(slot, this.at_hand);
     this.sayFlow(slot, true, this.finishing ? this.newest + 0.5 : this.packet_.frame - 0.5);
+    if (state !== undefined) this.factsConsumer?.forget(state.notes as FlowNotes);
     this.slot = outer;
     this.at_hand = this.stamp = this.packet_;
   }
@@ -524,10 +525,7 @@ export class Shard implements PduSink {
     if (table.packets[at] + table.packets[at + 1] === 0 && !ended) return;
     const dissector = state === undefined ? -1 : innermost(state);
     // Activities first: with its last update the flow is over.
-    if (state !== undefined) {
-      for (const entry of (state.notes as FlowNotes).activities)
-        if (entry.count > 0) factsConsumer.sayActivity(slot, entry, order);
-    }
+    if (state !== undefined) factsConsumer.sayActivities(slot, state.notes as FlowNotes, order);
     this.facts.add({
       frame: order,
       time_ms: table.last_ms[slot],
