@@ -6,6 +6,7 @@ import type { RunProgram } from '../appliance/program.ts';
 import type { Settings, SettingsSection } from '../appliance/settings.ts';
 import type { StoreAccess } from '../appliance/store-access.ts';
 import type { ZonePolicies } from '../appliance/zone-policies.ts';
+import type { Backups } from '../backup/schedule.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Health } from '../health/health.ts';
 import type { AuditLog } from '../users/audit.ts';
@@ -31,5 +32,8 @@ export interface ApiContext {
   forwarder: Forwarder;
   zone_policies: ZonePolicies;
   captures: Captures;
+  backups: Backups;
+  /** Where the versions of the program lie. */
+  program_root: string;
   run: RunProgram;
 }

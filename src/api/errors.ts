@@ -25,6 +25,11 @@ const OPERATING: Readonly<Record<string, readonly [status: number, what_to_do: s
   not_found: [404, 'Look at the list for what there is.'],
   conflict: [409, 'Read the present state again and decide anew.'],
   locked: [429, 'Wait, or let another administrator set a new password.'],
+  archive: [400, 'The file is damaged or was tampered with: take another one.'],
+  signature: [400, 'Give the public key of whoever signed it, or take another file.'],
+  backup: [500, 'See the message, and the runs of GET /api/v3/backups.'],
+  update: [400, 'See the message; nothing was changed.'],
+  output: [507, 'Make room, or correct the permissions of the data directory.'],
   store: [503, 'See the log of the service.'],
 };
 

@@ -16,6 +16,7 @@ import { devices as referenceDevices } from './reference/devices.ts';
 import { API } from './settings.ts';
 import { accounts } from './v3/accounts.ts';
 import { alerts } from './v3/alerts.ts';
+import { backups } from './v3/backups.ts';
 import { captures } from './v3/captures.ts';
 import { certificate } from './v3/certificate.ts';
 import { connections } from './v3/connections.ts';
@@ -48,6 +49,7 @@ const OURS = [
   certificate,
   zones,
   captures,
+  backups,
 ] as const;
 const REFERENCE: readonly [prefix: string, plugin: (app: FastifyInstance, context: ApiContext) => void][] = [
   ['/api/v1', referenceDevices],

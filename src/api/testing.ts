@@ -1,10 +1,9 @@
 /** For tests of the API: one over the database of a replayed plant, with a user of each role, asked without a network. */
 import type { FastifyInstance, InjectOptions, RouteOptions } from 'fastify';
-import { contextOf, forwarderOf, openManagement } from '../appliance/appliance.ts';
-import { Certificate } from '../appliance/certificate.ts';
-import { StoreAccess } from '../appliance/store-access.ts';
+import { closeServices, openServices } from '../appliance/services.ts';
+import { createBackup } from '../backup/create.ts';
+import { verifyBackup } from '../backup/verify.ts';
 import { ot, PLANT, PROGRAM, remove, temporaryFolder, ZONES } from '../cli/testing.ts';
-import { Health } from '../health/health.ts';
 import { ROLES, type Role } from '../users/permissions.ts';
 import { ROOT } from '../users/users.ts';
 import type { ApiContext } from './context.ts';
@@ -40,18 +39,20 @@ export async function testApi({ database = true } = {}): Promise<TestApi> {
     const replayed = await ot(['replay', PLANT, '--zones', ZONES, '--data', directory]);
     if (replayed.code !== 0) throw new Error(replayed.stderr);
   }
-  const management = openManagement(directory);
-  const store = new StoreAccess(directory);
-  const health = new Health({ version: '1.2.3', directory, store, notifications: management.notifications });
-  const certificate = new Certificate(directory);
-  const forwarder = forwarderOf({ version: '1.2.3', directory }, management, store);
-  await forwarder.start();
-  const parts = { store, health, certificate, forwarder };
-  const context = contextOf({ version: '1.2.3', directory, program: PROGRAM }, management, parts);
+  const context = openServices({
+    version: '1.2.3',
+    directory,
+    program: PROGRAM,
+    program_root: directory,
+    config_file: '',
+    // Their processes are files of the build.
+    backup_work: { create: (request) => createBackup(request), verify: (request) => verifyBackup(request) },
+  });
+  await context.forwarder.start();
   const tokens = {} as Record<Role, string>;
   for (const role of ROLES) {
-    const user = await management.users.create({ name: role.replace('_', '.'), role, password: PASSWORD }, ROOT);
-    tokens[role] = management.tokens.create({ name: 'test', user_id: user.id, role }, ROOT).secret;
+    const user = await context.users.create({ name: role.replace('_', '.'), role, password: PASSWORD }, ROOT);
+    tokens[role] = context.tokens.create({ name: 'test', user_id: user.id, role }, ROOT).secret;
   }
   const routes: RouteOptions[] = [];
   const app = await buildServer(context, null, (route) => routes.push(route));
@@ -74,9 +75,7 @@ export async function testApi({ database = true } = {}): Promise<TestApi> {
     },
     close: async () => {
       await app.close();
-      await Promise.all([forwarder.stop(), context.captures.close()]);
-      store.close();
-      management.database.close();
+      await closeServices(context);
       remove(directory);
     },
   };

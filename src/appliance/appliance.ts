@@ -1,130 +1,77 @@
-import fs from 'node:fs';
 import { isIP } from 'node:net';
 import os from 'node:os';
-import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import type { ApiContext } from '../api/context.ts';
 import { buildServer } from '../api/server.ts';
+import { useData } from '../backup/restore.ts';
 import { OperatingError } from '../errors.ts';
-import { Forwarder } from '../forward/forwarder.ts';
-import { Health } from '../health/health.ts';
 import { SnmpAgent } from '../health/snmp.ts';
 import { HealthWatch } from '../health/watch.ts';
 import { log } from '../log.ts';
-import { MANAGED_ZONES } from '../sensor/control.ts';
-import { AuditLog } from '../users/audit.ts';
+import { StoreError } from '../store/errors.ts';
 import { makeFirstUser } from '../users/first-user.ts';
-import { Tokens } from '../users/tokens.ts';
-import { Users } from '../users/users.ts';
-import { Captures } from './captures.ts';
-import { Certificate } from './certificate.ts';
-import { ApplianceDatabase } from './database.ts';
-import { Notifications } from './notifications.ts';
-import { OUTBOUND, SettingsOutbound } from './outbound.ts';
-import { programOf } from './program.ts';
-import { SECTIONS } from './sections.ts';
-import { Settings } from './settings.ts';
-import { StoreAccess } from './store-access.ts';
-import { ZonePolicies } from './zone-policies.ts';
-
-export { SECTIONS };
-
-/** Of the files that are forwarded to, in the data directory. */
-export const FORWARD_FOLDER = 'forward';
+import { Retention } from './retention.ts';
+import { closeServices, openServices, type ServiceOptions } from './services.ts';
 
 const WATCH_MS = 30_000;
+const RETENTION_MS = 10 * 60_000;
 
-export interface ApplianceOptions {
-  version: string;
-  /** The data directory of the sensor. */
-  directory: string;
+export interface ApplianceOptions extends ServiceOptions {
   host: string;
   /** 0: any that is free. */
   port: number;
-  /** The file of our own program, for what is done in a process of its own. */
-  program: string;
   /** Without it plain HTTP, which is only taken for a loopback address. */
   tls: boolean;
 }
 
-/** What manages the appliance, for the API and for commands alike. */
-export interface Management {
-  database: ApplianceDatabase;
-  settings: Settings;
-  notifications: Notifications;
-  audit: AuditLog;
-  users: Users;
-  tokens: Tokens;
-}
-
-/** Throws StoreError. */
-export function openManagement(directory: string): Management {
-  const database = new ApplianceDatabase(directory);
-  const audit = new AuditLog(database);
-  const notifications = new Notifications(database);
-  return {
-    database,
-    settings: new Settings(database),
-    notifications,
-    audit,
-    users: new Users(database, audit, notifications),
-    tokens: new Tokens(database, audit),
-  };
-}
-
 /**
- * All that looks after a sensor, in a process of its own beside it: the API, forwarding, the watch over its health. It needs no
- * capabilities, and goes on where the sensor has stopped.
+ * All that looks after a sensor, in a process of its own beside it: the API, forwarding, SNMP, backups, retention, the watch over its
+ * health. It needs no capabilities, and goes on where the sensor has stopped.
  */
 export class Appliance {
-  readonly management: Management;
   /** The first administrator, where this start made one. */
   readonly first: { name: string; password: string } | null;
-  private readonly context: ApiContext;
+  private readonly services: ApiContext;
+  private readonly server: FastifyInstance;
   private readonly snmp: SnmpAgent;
   private readonly watch: HealthWatch;
-  private readonly server: FastifyInstance;
-  private timer: NodeJS.Timeout | null = null;
+  private readonly retention: Retention;
+  private readonly in_use: { close(): void };
+  private timers: NodeJS.Timeout[] = [];
+  private pruning: Promise<unknown> = Promise.resolve();
   private url_ = '';
 
-  /** Throws OperatingError, StoreError. */
+  /** A restore that waits is done first. Throws OperatingError, StoreError. */
   static async start(options: ApplianceOptions): Promise<Appliance> {
     const { directory, host, port, tls } = options;
     if (!tls && !isLoopback(host))
       throw new OperatingError('usage', `without TLS the API is only served on a loopback address, not on ${host}`);
-    const management = openManagement(directory);
+    const in_use = useData(directory);
+    let services: ApiContext | undefined;
     try {
-      const certificate = new Certificate(directory);
+      services = openServices(options);
+      const { certificate, users, database } = services;
       const keys = tls ? await certificate.load([os.hostname(), ...(isIP(host) === 0 ? [] : addressesOf(host))]) : null;
-      const first = await makeFirstUser(management.users, management.database);
-      const store = new StoreAccess(directory);
-      const forwarder = forwarderOf(options, management, store);
-      const health = new Health({
-        ...options,
-        store,
-        notifications: management.notifications,
-        certificateExpires: () => (certificate.exists ? certificate.facts().expires_ms : null),
-        forwardingWaiting: () => forwarder.status().reduce((sum, one) => sum + one.waiting, 0),
-      });
-      const context = contextOf(options, management, { store, health, certificate, forwarder });
-      const server = await buildServer(context, keys);
-      const appliance = new Appliance(context, server, first);
+      const first = await makeFirstUser(users, database);
+      const appliance = new Appliance(services, await buildServer(services, keys), in_use, first);
       await appliance.begin(host, port);
       return appliance;
     } catch (error) {
-      management.database.close();
+      if (services?.database.db.open) await closeServices(services);
+      in_use.close();
       throw error;
     }
   }
 
-  private constructor(context: ApiContext, server: FastifyInstance, first: Appliance['first']) {
-    const { health, settings, notifications } = context;
-    this.management = context;
-    this.context = context;
+  private constructor(services: ApiContext, server: FastifyInstance, in_use: { close(): void }, first: Appliance['first']) {
+    const { health, settings, notifications, store, directory } = services;
+    this.services = services;
     this.server = server;
+    this.in_use = in_use;
     this.first = first;
     this.watch = new HealthWatch(health, notifications, settings);
     this.snmp = new SnmpAgent(health, settings, notifications);
+    this.retention = new Retention(settings, store, directory);
   }
 
   /** `https://10.0.0.5:8443` */
@@ -134,12 +81,11 @@ export class Appliance {
 
   /** Requests under way are answered first. */
   async stop(): Promise<void> {
-    if (this.timer !== null) clearInterval(this.timer);
+    for (const timer of this.timers) clearInterval(timer);
     this.snmp.stop();
-    const { forwarder, captures, store, database } = this.context;
-    await Promise.all([this.server.close(), forwarder.stop(), captures.close()]);
-    store.close();
-    database.close();
+    await Promise.all([this.server.close(), this.pruning]);
+    await closeServices(this.services);
+    this.in_use.close();
   }
 
   private async begin(host: string, port: number): Promise<void> {
@@ -149,9 +95,11 @@ export class Appliance {
       await this.stop();
       throw new OperatingError('usage', `the API cannot be served on ${host} port ${port}: ${(error as Error).message}`);
     }
-    await this.context.forwarder.start();
+    await this.services.forwarder.start();
+    this.services.backups.start();
     this.look();
-    this.timer = setInterval(() => this.look(), WATCH_MS);
+    this.timers = [setInterval(() => this.look(), WATCH_MS), setInterval(() => this.prune(), RETENTION_MS)];
+    this.prune();
   }
 
   private look(): void {
@@ -161,45 +109,15 @@ export class Appliance {
       log.error({ error: (error as Error).message }, 'the health of the appliance could not be looked at');
     }
   }
-}
 
-/** All that the routes work with. */
-export function contextOf(
-  { version, directory, program }: Pick<ApplianceOptions, 'version' | 'directory' | 'program'>,
-  management: Management,
-  parts: Pick<ApiContext, 'store' | 'health' | 'certificate' | 'forwarder'>,
-): ApiContext {
-  const run = programOf(program);
-  const zones = () => {
-    const file = path.join(directory, MANAGED_ZONES);
-    return fs.existsSync(file) ? file : '';
-  };
-  return {
-    version,
-    directory,
-    sections: SECTIONS,
-    zone_policies: new ZonePolicies(management.database, directory),
-    captures: new Captures(directory, run, zones),
-    run,
-    ...management,
-    ...parts,
-  };
-}
-
-export function forwarderOf(
-  { version, directory }: Pick<ApplianceOptions, 'version' | 'directory'>,
-  management: Management,
-  store: StoreAccess,
-): Forwarder {
-  const { settings } = management;
-  return new Forwarder({
-    ...management,
-    version,
-    log,
-    store,
-    outbound: new SettingsOutbound(() => settings.read(OUTBOUND).value),
-    directory: path.join(directory, FORWARD_FOLDER),
-  });
+  private prune(): void {
+    this.pruning = this.pruning
+      .then(() => this.retention.prune())
+      .catch((error: Error) => {
+        const nothing_yet = error instanceof StoreError && error.code === 'store_missing';
+        if (!nothing_yet) log.error({ error: error.message }, 'what is too old could not be deleted');
+      });
+  }
 }
 
 const isLoopback = (host: string) => host === 'localhost' || host === '::1' || /^127\./.test(host);

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest';
 import { AlertBook } from '../detect/alert-book.ts';
 import { emptyChangeSet } from '../store/change-set.ts';
 import { Writer } from '../store/writer.ts';
-import { openManagement } from './appliance.ts';
+import { openManagement } from './management.ts';
 import { RETENTION, Retention } from './retention.ts';
 import { StoreAccess } from './store-access.ts';
 

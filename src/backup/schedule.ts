@@ -104,6 +104,11 @@ export class Backups {
     return this.options.settings.read(BACKUP).value;
   }
 
+  /** Where they are kept here. */
+  get directory(): string {
+    return directoryOf(this.options.appliance, this.settings);
+  }
+
   /** The backups that are here, the newest first. */
   list(): BackupFile[] {
     const directory = directoryOf(this.options.appliance, this.settings);

@@ -1,8 +1,8 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { FORWARD_FOLDER } from '../appliance/appliance.ts';
 import { OUTBOUND, SettingsOutbound } from '../appliance/outbound.ts';
+import { FORWARD_FOLDER } from '../appliance/services.ts';
 import type { Settings } from '../appliance/settings.ts';
 import { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';

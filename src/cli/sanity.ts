@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
-import { openManagement } from '../appliance/appliance.ts';
 import { Certificate } from '../appliance/certificate.ts';
+import { openManagement } from '../appliance/management.ts';
 import { StoreAccess } from '../appliance/store-access.ts';
 import { Health, type HealthReport } from '../health/health.ts';
 import { numberText } from '../number-text.ts';

@@ -9,6 +9,7 @@ import { FIRST_PASSWORD_FILE } from '../users/first-user.ts';
 import { version } from '../version.ts';
 import { integer } from './arguments.ts';
 import { DEFAULT_DATA } from './data.ts';
+import { DEFAULT_ROOT } from './update.ts';
 
 const DEFAULT_HOST = '127.0.0.1';
 const DEFAULT_PORT = 8443;
@@ -49,7 +50,8 @@ async function serve(args: ServeArguments): Promise<void> {
   const host = args.host ?? config?.api.host ?? DEFAULT_HOST;
   const port = args.port ?? config?.api.port ?? DEFAULT_PORT;
   if (config !== undefined) refuseMirrorPort(host, config.capture.interfaces);
-  await serveUntilSignal({ directory: path.resolve(data), host, port, tls: args.tls }, data);
+  const config_file = args.config === undefined ? '' : path.resolve(args.config);
+  await serveUntilSignal({ directory: path.resolve(data), config_file, host, port, tls: args.tls }, data);
 }
 
 /**
@@ -72,11 +74,19 @@ export function refuseMirrorPort(
 }
 
 /** Says where the API is, and serves it until SIGINT or SIGTERM. `data`: the directory as it was named. */
-export async function serveUntilSignal(options: Omit<ApplianceOptions, 'version' | 'program'>, data: string): Promise<void> {
+export async function serveUntilSignal(
+  options: Omit<ApplianceOptions, 'version' | 'program' | 'program_root'>,
+  data: string,
+): Promise<void> {
   const stopped = new Promise<void>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve());
   });
-  const appliance = await Appliance.start({ version: version(), program: process.argv[1], ...options });
+  const appliance = await Appliance.start({
+    version: version(),
+    program: process.argv[1],
+    program_root: DEFAULT_ROOT,
+    ...options,
+  });
   log.info({ url: appliance.url }, 'the API is served');
   process.stdout.write(welcome(appliance, data));
   await stopped;
@@ -85,7 +95,7 @@ export async function serveUntilSignal(options: Omit<ApplianceOptions, 'version'
 
 /** After a replay: on loopback, for whoever sits at this machine; on another port where the usual one is taken. */
 export async function serveHere(data: string): Promise<void> {
-  const options = { directory: path.resolve(data), host: '127.0.0.1', tls: false };
+  const options = { directory: path.resolve(data), config_file: '', host: '127.0.0.1', tls: false };
   const port = (await isFree(LOCAL_PORT)) ? LOCAL_PORT : 0;
   await serveUntilSignal({ ...options, port }, data);
 }

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { type Command, InvalidArgumentError } from 'commander';
-import { SECTIONS } from '../appliance/appliance.ts';
+import { SECTIONS } from '../appliance/sections.ts';
 import type { SettingsSection } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { integer } from './arguments.ts';

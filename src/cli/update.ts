@@ -24,7 +24,7 @@ import { dataOption, time } from './data.ts';
 import { EXIT_FINDINGS, fileReason } from './failure.ts';
 
 /** Where an appliance has the program and the root keys. */
-const DEFAULT_ROOT = '/opt/ot-sensor';
+export const DEFAULT_ROOT = '/opt/ot-sensor';
 const DEFAULT_ROOT_KEY = '/etc/ot-sensor/update-root.pub';
 const PROGRAM = 'dist/program/main.js';
 const CHECK_MS = 60_000;

@@ -1,6 +1,6 @@
 import fs from 'node:fs';
 import { type Command, Option } from 'commander';
-import { type Management, openManagement } from '../appliance/appliance.ts';
+import { type Management, openManagement } from '../appliance/management.ts';
 import { OperatingError } from '../errors.ts';
 import { randomPassword } from '../users/passwords.ts';
 import { ROLES, type Role } from '../users/permissions.ts';

@@ -2,7 +2,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { afterEach, beforeEach, expect, it } from 'vitest';
-import { openManagement } from '../appliance/appliance.ts';
+import { openManagement } from '../appliance/management.ts';
 import { StoreAccess } from '../appliance/store-access.ts';
 import { emptyChangeSet } from '../store/change-set.ts';
 import { Writer } from '../store/writer.ts';

@@ -67,6 +67,7 @@ export class Service {
     const pipeline = new Pipeline({ shards, output: 'facts', protocols: null, tags, ...engine });
     const store = new StoreWriter();
     let source: LiveCapture | undefined;
+    let in_use: { close(): void } | undefined;
     try {
       const { log } = await import('../log.ts');
       source = await openLive({
@@ -84,7 +85,12 @@ export class Service {
       if (no_longer_root)
         log.warn({ user }, 'no longer root: an interface that goes away can only be opened again by a new start');
       for (const limitation of source.limitations) log.warn({ backend: source.backend }, limitation);
-      const [policy, { Collection }] = await Promise.all([policyOf(config.zones), import('./collection.ts'), store.open(data)]);
+      const opened = import('../backup/restore.ts').then(({ useData }) => {
+        // A restore that waits is done before the database is opened, and none begins while we use it.
+        in_use = useData(data);
+        return store.open(data);
+      });
+      const [policy, { Collection }] = await Promise.all([policyOf(config.zones), import('./collection.ts'), opened]);
       const collection = new Collection(data, store, await zonesOf(policy));
       if (recording !== null && tags !== undefined) {
         const { Recorder } = await import('../recording/recorder.ts');
@@ -92,10 +98,14 @@ export class Service {
         const { capture_id } = collection;
         collection.recorder = new Recorder(pipeline.ring, tags, { ...recording, capture_id, interface_names });
       }
-      return new Service(config, source, pipeline, store, collection, policyOf, policy);
+      const service = new Service(config, source, pipeline, store, collection, policyOf, policy);
+      const done = () => in_use?.close();
+      service.finished.then(done, done);
+      return service;
     } catch (error) {
       source?.close();
       await Promise.all([pipeline.close(), store.close(), source?.finished()]);
+      in_use?.close();
       throw error;
     }
   }

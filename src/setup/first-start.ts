@@ -1,8 +1,8 @@
 import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
-import { openManagement } from '../appliance/appliance.ts';
 import { Certificate } from '../appliance/certificate.ts';
+import { openManagement } from '../appliance/management.ts';
 import { OperatingError } from '../errors.ts';
 import { makeFirstUser } from '../users/first-user.ts';
 

@@ -20,6 +20,8 @@ export const PERMISSIONS = {
   'zones.manage': ['admin', 'apply a zone policy, roll it back'],
   'settings.read': ['admin', 'settings, forwarding, stores, updates'],
   'settings.manage': ['admin', 'change settings, forwarding, stores; send a test'],
+  'backups.manage': ['admin', 'make, verify, fetch and restore backups'],
+  'updates.read': ['admin', 'what is installed, and what can be gone back to'],
   'certificates.manage': ['admin', 'certificates and their requests'],
   'users.manage': ['admin', 'users, their passwords, all tokens'],
   'audit.read': ['admin', 'the audit log'],
