@@ -228,8 +228,13 @@ export function withoutSecrets(schema: TSchema, value: unknown): unknown {
   return mapSecrets(schema as Loose, value, undefined, (secret) => (secret === '' || secret === undefined ? '' : SECRET_SET));
 }
 
-/** What is written back as it was shown has its secrets as they were `before`; where there were none, none. */
-export function keepSecrets(schema: TSchema, given: unknown, before: unknown): unknown {
+/** After a restore of a backup without keys: secrets that are left out are those of `present`; where it has none, none. */
+export function withSecretsOf(schema: TSchema, restored: unknown, present: unknown): unknown {
+  return mapSecrets(schema as Loose, restored, present, (secret, own) => (secret === SECRET_SET ? (own ?? '') : secret));
+}
+
+/** What is written back as it was shown has its secrets as they were `before`. */
+function keepSecrets(schema: TSchema, given: unknown, before: unknown): unknown {
   return mapSecrets(schema as Loose, given, before, (secret, former) => {
     if (secret === SECRET_SET && former === undefined)
       throw new OperatingError(

@@ -14,4 +14,5 @@ export const APPLIANCE_TABLES: Readonly<Record<string, 'all' | 'none' | 'setting
   forward_cursors: 'all',
   forward_destinations: 'all',
   forward_appliance: 'all',
+  zone_policies: 'all',
 };

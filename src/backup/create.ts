@@ -24,8 +24,9 @@ import {
 } from './manifest.ts';
 import { fileNameOf } from './names.ts';
 
-const WORK = 'backup-work';
-const LOCK = 'backup.lock';
+/** In the data directory: copies of the databases while one is made, and who makes one. */
+export const BACKUP_WORK = 'backup-work';
+export const BACKUP_LOCK = 'backup.lock';
 /** Pages a step of the copy takes, 1 MiB, and after how many it waits for the disk. */
 const STEP_PAGES = 256;
 const SYNC_STEPS = 32;
@@ -86,8 +87,8 @@ export async function createBackup(
   if (existing.length === 0)
     throw new OperatingError('not_found', `${data} holds no database; name the data directory with --data`);
   makeDirectory(directory, data);
-  const held = lock(path.join(data, LOCK), 'a backup');
-  const work = path.join(data, WORK);
+  const held = lock(path.join(data, BACKUP_LOCK), 'a backup');
+  const work = path.join(data, BACKUP_WORK);
   try {
     // Whoever left these was killed: we hold the lock.
     removeTree(work);

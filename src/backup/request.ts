@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import path from 'node:path';
 import { readConfig } from '../config.ts';
+import { MANAGED_ZONES } from '../sensor/control.ts';
 import type { Encryption } from './cipher.ts';
 import type { BackupRequest, ExtraFile } from './create.ts';
 import { PUBLIC_KEY_FILE, SECRET_KEY_FILE } from './keys.ts';
@@ -18,14 +19,19 @@ export interface Appliance {
 
 /**
  * Other files of the appliance. A certificate is of no use without its key, and the key with which backups are signed goes with what it
- * signed: all of them only in backups with keys.
+ * signed: these only in backups with keys.
  */
-export const filesOf = (data: string): ExtraFile[] =>
-  ['tls/certificate.pem', 'tls/key.pem', SECRET_KEY_FILE, PUBLIC_KEY_FILE].map((file) => ({
-    member: `files/${path.posix.basename(file)}`,
-    path: path.join(data, file),
-    secret: true,
-  }));
+export function filesOf(data: string): ExtraFile[] {
+  const file = (name: string, secret: boolean, member = path.posix.basename(name)) => ({
+    member: `files/${member}`,
+    path: path.join(data, name),
+    secret,
+  });
+  return [
+    file(MANAGED_ZONES, false, 'managed-zones.yaml'),
+    ...['tls/certificate.pem', 'tls/key.pem', SECRET_KEY_FILE, PUBLIC_KEY_FILE].map((name) => file(name, true)),
+  ];
+}
 
 export const directoryOf = ({ data }: Pick<Appliance, 'data'>, { directory }: BackupSettings): string =>
   directory || path.join(data, 'backups');

@@ -5,6 +5,7 @@ import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { APPLIANCE_FILE, ApplianceDatabase } from '../appliance/database.ts';
 import { Settings } from '../appliance/settings.ts';
+import { MIGRATIONS, migrate } from '../store/migrations.ts';
 import { StoreReader } from '../store/queries.ts';
 import { DATABASE_FILE, Writer } from '../store/writer.ts';
 import { type BackupRequest, createBackup } from './create.ts';
@@ -189,6 +190,22 @@ describe('a restore', () => {
     expect(countDevices(request.data)).toBe(3);
   });
 
+  it.each(MIGRATIONS.map((_, i) => i + 1))('of what a sensor with schema %i has seen keeps all of it', async (version) => {
+    const old = at('old');
+    fs.mkdirSync(old);
+    const db = new Database(path.join(old, DATABASE_FILE));
+    migrate(db, 'old', MIGRATIONS.slice(0, version));
+    db.exec("INSERT INTO events (capture_id, frame, time_ms, kind, title, details) VALUES (1, 2, 3, 'kind', 'title', '{}')");
+    db.close();
+    const { file } = await createBackup({ ...request, data: old, product_version: '0.0.1', config_file: '', zones_file: '' });
+    const { manifest } = await applyRestore({ ...restore, file, trusted: trustedKeys(old) });
+    expect(manifest.databases[DATABASE_FILE].schema_version).toBe(version);
+    new Writer(request.data).close();
+    const reader = new StoreReader(request.data);
+    expect(reader.events().rows).toMatchObject([{ title: 'title' }]);
+    reader.close();
+  });
+
   it('without room changes nothing', async () => {
     if (process.getuid?.() !== 0) return;
     const small = at('small');
@@ -249,7 +266,7 @@ describe('killed before any change to the file system', () => {
     const seen = { old: 0, restored: 0 } as Record<string, number>;
     try {
       // Steps are larger where nothing of it is there yet: what is prepared.
-      for (let n = 1, killed = true; killed; n += n < 12 ? 4 : 2) {
+      for (let n = 1, killed = true; killed; n += n < 12 ? 4 : 3) {
         killed = await killedAt(n, 'await applyRestore(request);');
         // The one that recovers is killed too, now and then.
         if (n % 4 === 0) await killedAt(1 + (n % 7), 'recoverRestore(request.data);');

@@ -5,7 +5,7 @@ import { type Static, Type } from 'typebox';
 import { Value } from 'typebox/value';
 import { APPLIANCE_FILE } from '../appliance/database.ts';
 import { SECTIONS } from '../appliance/sections.ts';
-import { keepSecrets } from '../appliance/settings.ts';
+import { withSecretsOf } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { compareVersions, isVersion } from '../update/versions.ts';
 import type { Opening } from './cipher.ts';
@@ -376,7 +376,7 @@ function takeOverSecrets(file: string, data: string): string[] {
       for (const { section: name, version, value } of rows) {
         const section = SECTIONS.find((one) => one.name === name);
         if (section === undefined) continue;
-        const text = JSON.stringify(keepSecrets(section.schema, JSON.parse(value), current.get(name)));
+        const text = JSON.stringify(withSecretsOf(section.schema, JSON.parse(value), current.get(name)));
         if (text === value) continue;
         update.run(text, name, version);
         kept.add(name);

@@ -11,8 +11,8 @@ import { removeTree } from './files.ts';
 import { lock } from './lock.ts';
 import { type BackupManifest, type DatabaseName, openBackup, type TrustedKeys } from './manifest.ts';
 
-const WORK = 'verify-work';
-const LOCK = 'verify.lock';
+export const VERIFY_WORK = 'verify-work';
+export const VERIFY_LOCK = 'verify.lock';
 
 export interface VerifyRequest {
   file: string;
@@ -42,8 +42,8 @@ export async function verifyBackup(
 ): Promise<VerifyResult> {
   const { file, scratch, trusted, opening } = request;
   fs.mkdirSync(scratch, { recursive: true, mode: 0o700 });
-  const held = lock(path.join(scratch, LOCK), 'a check of a backup');
-  const work = path.join(scratch, WORK);
+  const held = lock(path.join(scratch, VERIFY_LOCK), 'a check of a backup');
+  const work = path.join(scratch, VERIFY_WORK);
   try {
     removeTree(work);
     const backup = await openBackup(file, trusted, opening);

@@ -8,7 +8,7 @@ export const APPLICATION_ID = 0x4f54534e;
  * Numbered from 1, forward only: a released one is never edited, a change is a new one at the end. `user_version` holds the last
  * one applied. Columns are explained in change-set.ts.
  */
-const MIGRATIONS: readonly string[] = [
+export const MIGRATIONS: readonly string[] = [
   `
   CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   INSERT INTO meta VALUES ('created', strftime('%Y-%m-%dT%H:%M:%SZ', 'now'));
