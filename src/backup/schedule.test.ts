@@ -93,6 +93,14 @@ describe('the schedule', () => {
     expect(notifications.list()).toMatchObject([{ kind: 'backup_failed', count: 9, resolved_ms: null }]);
   });
 
+  it('removes at its start what a killed one left', async () => {
+    fs.mkdirSync(path.join(folder, 'data/backup-work'));
+    fs.writeFileSync(path.join(folder, 'data/backup-work/ot-sensor.db'), 'half');
+    backups.start();
+    expect(fs.existsSync(path.join(folder, 'data/backup-work'))).toBe(false);
+    await backups.stop();
+  });
+
   it('does nothing where it is switched off, one at a time, and the limits hold', async () => {
     set({ enabled: false });
     await tickAt(at(10, 12));

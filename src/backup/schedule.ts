@@ -4,9 +4,10 @@ import type { ApplianceDatabase } from '../appliance/database.ts';
 import type { Notifications } from '../appliance/notifications.ts';
 import type { Settings } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
-import type { BackupProgress, BackupRequest, BackupResult } from './create.ts';
+import { BACKUP_LOCK, BACKUP_WORK, type BackupProgress, type BackupRequest, type BackupResult } from './create.ts';
 import { removeTree } from './files.ts';
 import { trustedKeys } from './keys.ts';
+import { tryLock } from './lock.ts';
 import { parseFileName } from './names.ts';
 import { type Appliance, directoryOf, encryptionOf, requestOf, sensorNameOf } from './request.ts';
 import { expired } from './retention.ts';
@@ -14,7 +15,7 @@ import { runCreate, runVerify } from './runner.ts';
 import { BACKUP, type BackupSettings } from './settings.ts';
 import { openStore } from './stores/open.ts';
 import { DIRECT, type StoredFile, type StoreNetwork } from './stores/store.ts';
-import type { VerifyRequest, VerifyResult } from './verify.ts';
+import { VERIFY_LOCK, VERIFY_WORK, type VerifyRequest, type VerifyResult } from './verify.ts';
 
 const TICK_MS = 30_000;
 /** Later than this after its hour a backup was missed. */
@@ -25,6 +26,7 @@ const MAX_RETRY_MS = 4 * 3_600_000;
 const DRILL_MS = 30 * 86_400_000;
 const MAX_RUNS = 1000;
 const DRILL_WORK = 'drill-work';
+const WORK_FOLDERS = [BACKUP_WORK, VERIFY_WORK];
 
 export type RunKind = 'backup' | 'store' | 'drill' | 'since';
 
@@ -83,6 +85,7 @@ export class Backups {
 
   /** Looks now and then whether one is due. */
   start(): void {
+    for (const name of [DRILL_WORK, ...WORK_FOLDERS]) sweepWork(this.options.appliance.data, name);
     const tick = () => void this.tick().catch(() => {});
     this.timer = setInterval(tick, TICK_MS);
     tick();
@@ -396,6 +399,14 @@ export class Backups {
       .prepare("SELECT ended_ms FROM backup_runs WHERE kind = 'backup' AND outcome = 'failed' AND ended_ms >= ? ORDER BY id DESC")
       .all(ms) as { ended_ms: number }[];
   }
+}
+
+/** The copy of a database that a process which was killed has left; not where another is at it. */
+function sweepWork(data: string, name: string): void {
+  if (!fs.existsSync(path.join(data, name))) return;
+  const held = [BACKUP_LOCK, VERIFY_LOCK].map((file) => tryLock(path.join(data, file)));
+  if (held.every((one) => one !== null)) removeTree(path.join(data, name));
+  for (const one of held) one?.close();
 }
 
 /** The latest moment at or before `now_ms` at which the local clock showed `time` (HH:MM). */
