@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import type { Socket } from 'node:net';
 import rateLimit from '@fastify/rate-limit';
 import swagger from '@fastify/swagger';
 import swaggerUi from '@fastify/swagger-ui';
@@ -34,6 +35,9 @@ export type Tls = { cert: string; key: string } | null;
 /** A query is text, in which 5 is a number; JSON says itself what is what. What is not known is a fault of whoever asks, and said. */
 const PARAMETERS = new Ajv({ coerceTypes: true, useDefaults: true });
 const BODIES = new Ajv({ useDefaults: true });
+
+/** How long requests under way have when the service ends. */
+const GRACE_MS = 1000;
 
 /** One plugin a resource. */
 const OURS = [
@@ -80,6 +84,7 @@ export async function buildServer(
   app.setValidatorCompiler(({ schema, httpPart }) => (httpPart === 'body' ? BODIES : PARAMETERS).compile(schema as object));
   answerErrors(app);
   acceptForms(app);
+  endConnections(app);
   app.addHook('onSend', async (_, reply) => {
     void reply.headers({ 'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer' });
     if (tls !== null) void reply.header('strict-transport-security', 'max-age=31536000');
@@ -118,6 +123,21 @@ export async function buildServer(
   metrics(app, context);
   await app.ready();
   return app;
+}
+
+/** A stream that somebody listens to, and a session that stays open, must not keep the service from ending. */
+function endConnections(app: FastifyInstance): void {
+  const open = new Set<Socket>();
+  app.server.on('connection', (socket: Socket) => {
+    open.add(socket);
+    socket.once('close', () => open.delete(socket));
+  });
+  app.addHook('preClose', async () => {
+    const end = () => {
+      for (const socket of open) socket.destroy();
+    };
+    setTimeout(end, GRACE_MS);
+  });
 }
 
 function requestIds(): () => string {

@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'better-sqlite3';
 import { StoreError } from './errors.ts';
@@ -28,6 +29,7 @@ export class OperatorStore {
   /** Throws `store_missing`, and `store_too_new`; never makes a database. */
   constructor(directory: string) {
     this.file = join(directory, DATABASE_FILE);
+    if (!existsSync(this.file)) throw new StoreError('store_missing', `there is no ${this.file}`);
     let db: Database.Database | undefined;
     try {
       db = new Database(this.file, { timeout: BUSY_MS, fileMustExist: true });
