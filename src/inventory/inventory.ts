@@ -1326,6 +1326,8 @@ function near(one: Device, other: Device, distance: number): boolean {
  * that one is said of the device.
  */
 function shown(device: Device, attribute: string): string {
+  // Most devices say nothing of themselves.
+  if (device.attributes.size === 0) return '';
   const units = unitsOf(device);
   const sole = units.length === 1 ? units[0].part : '';
   let best: AttributeValue | null = null;
@@ -1360,10 +1362,14 @@ function partKind(name: string): Pick<Part, 'kind' | 'number'> {
   return { kind: 'other', number: 0 };
 }
 
-const unitsOf = (device: Device) => [...device.parts.values()].filter((p) => p.kind === 'unit' || p.kind === 'outstation');
+const NO_UNITS: readonly Part[] = [];
+
+function unitsOf({ parts }: Device): readonly Part[] {
+  return parts.size === 0 ? NO_UNITS : [...parts.values()].filter(({ kind }) => kind === 'unit' || kind === 'outstation');
+}
 
 function conductOf(device: Device): Conduct {
-  const units = unitsOf(device)
+  const units = [...unitsOf(device)]
     .sort((a, b) => (a.kind < b.kind ? -1 : a.kind > b.kind ? 1 : a.number - b.number))
     .map((part) => part.part);
   let modules = 0;
