@@ -32,8 +32,14 @@ export interface Answer {
   json: any;
 }
 
-/** `database: false`: nothing was captured yet. */
-export async function testApi({ database = true } = {}): Promise<TestApi> {
+export interface TestApiOptions {
+  /** false: nothing was captured yet. */
+  database?: boolean;
+  /** Done before the server is built. */
+  prepare?: (context: ApiContext) => void;
+}
+
+export async function testApi({ database = true, prepare }: TestApiOptions = {}): Promise<TestApi> {
   const directory = temporaryFolder();
   if (database) {
     const replayed = await ot(['replay', PLANT, '--zones', ZONES, '--data', directory]);
@@ -54,6 +60,7 @@ export async function testApi({ database = true } = {}): Promise<TestApi> {
     const user = await context.users.create({ name: role.replace('_', '.'), role, password: PASSWORD }, ROOT);
     tokens[role] = context.tokens.create({ name: 'test', user_id: user.id, role }, ROOT).secret;
   }
+  prepare?.(context);
   const routes: RouteOptions[] = [];
   const app = await buildServer(context, null, (route) => routes.push(route));
   return {
