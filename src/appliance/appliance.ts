@@ -83,6 +83,7 @@ export class Appliance {
   async stop(): Promise<void> {
     for (const timer of this.timers) clearInterval(timer);
     this.snmp.stop();
+    this.retention.stop();
     await Promise.all([this.server.close(), this.pruning]);
     await closeServices(this.services);
     this.in_use.close();

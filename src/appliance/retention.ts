@@ -28,10 +28,11 @@ export const RETENTION = defineSettings({
 });
 
 const DAY_MS = 86_400_000;
-/** At once, so that the sensor's own writing never waits long. */
-const BATCH = 500;
+/** At once, and the pause after it: neither the sensor's own writing nor an answer of the API waits long. */
+const BATCH = 100;
+const PAUSE_MS = 20;
 /** In one round; the rest in the next. */
-const MAX_BATCHES = 200;
+const MAX_BATCHES = 2000;
 
 /** What one round deleted. */
 export interface Pruned {
@@ -45,12 +46,18 @@ export class Retention {
   private readonly store: StoreAccess;
   private readonly directory: string;
   private readonly now_ms: () => number;
+  private stopped = false;
 
   constructor(settings: Settings, store: StoreAccess, directory: string, now_ms: () => number = Date.now) {
     this.settings = settings;
     this.store = store;
     this.directory = directory;
     this.now_ms = now_ms;
+  }
+
+  /** Ends the round that is under way after its present batch. */
+  stop(): void {
+    this.stopped = true;
   }
 
   /** One round; gives way to other work between batches. Throws StoreError. */
@@ -61,7 +68,7 @@ export class Retention {
     const now = this.now_ms();
     let left = MAX_BATCHES;
     const all = async (name: keyof Pruned, act: () => number) => {
-      for (let count = BATCH; count === BATCH && left > 0; left--) {
+      for (let count = BATCH; count === BATCH && left > 0 && !this.stopped; left--) {
         count = act();
         pruned[name] += count;
         await pause();
@@ -70,7 +77,7 @@ export class Retention {
     if (alert_days > 0) await all('alerts', () => operator.pruneAlerts(now - alert_days * DAY_MS, BATCH));
     if (event_days > 0) await all('events', () => operator.pruneEvents(now - event_days * DAY_MS, BATCH));
     const limit = (volume_bytes * database_percent) / 100;
-    for (; left > 0 && operator.usedBytes() > limit; left--) {
+    for (; left > 0 && !this.stopped && operator.usedBytes() > limit; left--) {
       const events = operator.pruneEvents(Number.POSITIVE_INFINITY, BATCH);
       const alerts = operator.pruneAlerts(Number.POSITIVE_INFINITY, BATCH);
       pruned.events += events;
@@ -88,4 +95,4 @@ export class Retention {
   }
 }
 
-const pause = () => new Promise<void>((resolve) => setImmediate(resolve));
+const pause = () => new Promise<void>((resolve) => setTimeout(resolve, PAUSE_MS));
