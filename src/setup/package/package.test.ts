@@ -58,10 +58,10 @@ describe.skipIf(missing !== '')('the Debian package', { timeout: INSTALL_MS }, (
     expect(code, stderr).toBe(0);
     for (const wanted of [OLD, NEW]) {
       const file = await build('packages', wanted);
-      packages[wanted] = `/root/${path.basename(file)}`;
+      packages[wanted] = `/srv/${path.basename(file)}`;
       fs.copyFileSync(file, at(packages[wanted]));
     }
-    for (const name of ['plant.pcap', 'plant.zones.yaml']) fs.copyFileSync(fixture(name), at(`root/${name}`));
+    for (const name of ['plant.pcap', 'plant.zones.yaml']) fs.copyFileSync(fixture(name), at(`srv/${name}`));
   }, 120_000);
   afterAll(() => remove(folder));
 
@@ -111,9 +111,9 @@ describe.skipIf(missing !== '')('the Debian package', { timeout: INSTALL_MS }, (
 
   it('runs: version, a replay with its findings, the interfaces through the libpcap that it carries', async () => {
     expect(await done('ot-sensor --version')).toBe(`${OLD}\n`);
-    const replay = 'ot-sensor replay --data /root/plant --zones /root/plant.zones.yaml --format json /root/plant.pcap';
+    const replay = 'ot-sensor replay --data /srv/plant --zones /srv/plant.zones.yaml --format json /srv/plant.pcap';
     expect(JSON.parse(await done(replay))).toMatchObject({ packets: 1006, totals: { devices: 11 } });
-    expect(await done('ot-sensor alerts --data /root/plant --kind zone_crossing --format jsonl | wc -l')).toBe('4\n');
+    expect(await done('ot-sensor alerts --data /srv/plant --kind zone_crossing --format jsonl | wc -l')).toBe('4\n');
     const [lo] = JSON.parse(await done('ot-sensor interfaces --interface lo --seconds 1 --format json'));
     expect(lo).toMatchObject({ name: 'lo', backend: 'libpcap' });
     expect(exists('usr/lib/x86_64-linux-gnu/libpcap.so.0.8')).toBe(false);
@@ -183,10 +183,10 @@ END
 
   it('refuses by its own migrations a database that a newer version has changed', async () => {
     const later = `const D = require('/opt/ot-sensor/current/node_modules/better-sqlite3'); const d = new D(process.argv[1]); d.pragma('user_version = 9999')`;
-    await done(`cp -a ${DATA} /root/later`);
-    for (const file of ['/root/later/appliance.db', '/root/plant/*.db'])
+    await done(`cp -a ${DATA} /srv/later`);
+    for (const file of ['/srv/later/appliance.db', '/srv/plant/*.db'])
       await done(`for one in ${file}; do /opt/ot-sensor/current/bin/node -e "${later}" $one; done`);
-    for (const command of ['users list --data /root/later', 'devices --data /root/plant']) {
+    for (const command of ['users list --data /srv/later', 'devices --data /srv/plant']) {
       const { code, stderr } = await inRoot(`ot-sensor ${command}`);
       expect(code).toBe(2);
       expect(stderr).toMatch(/newer/);
@@ -209,15 +209,15 @@ END
     expect(said).not.toContain('first administrator');
     expect(exists(DATA)).toBe(false);
     expect(read('etc/passwd')).not.toContain('ot-sensor');
-    const left = `find / -xdev -name '*ot-sensor*' ! -path '/root/*' ! -path '/proc/*' ! -path '/sys/*'`;
+    const left = `find / -xdev -name '*ot-sensor*' ! -path '/srv/*' ! -path '/proc/*' ! -path '/sys/*'`;
     expect(await done(left)).toBe('');
   });
 
   it('shows the first password on a terminal, unless a front end keeps a log of it', async () => {
     const shown = `OT_SENSOR_PURGE_DATA=yes dpkg --purge ot-sensor`;
     const onTerminal = async (env: string) => {
-      await done(`script -qec '${env} dpkg -i --force-unsafe-io ${packages[OLD]}' /root/typescript`);
-      return { said: read('root/typescript'), password: read(`${DATA}/first-password`).trim() };
+      await done(`script -qec '${env} dpkg -i --force-unsafe-io ${packages[OLD]}' /srv/typescript`);
+      return { said: read('srv/typescript'), password: read(`${DATA}/first-password`).trim() };
     };
     const plain = await onTerminal('');
     expect(plain.said).toContain(`shown this once and is to be changed: ${plain.password}`);
