@@ -1,9 +1,15 @@
+import fs from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
+import { SETTINGS } from '../config.ts';
+import { OperatingError } from '../errors.ts';
 import { asOwnerOf, makeFirstSettings, makeFirstUserAndCertificate } from '../setup/first-start.ts';
+import { adoptVersion } from '../update/apply.ts';
+import { isVersion } from '../update/versions.ts';
 import { FIRST_PASSWORD_FILE } from '../users/first-user.ts';
 import { EXIT_FINDINGS } from './failure.ts';
 import { DEFAULT_CONFIG, loadConfig } from './run.ts';
+import { DEFAULT_ROOT } from './update.ts';
 
 export function register(program: Command): void {
   const setup = program.command('setup').description('set up an appliance');
@@ -12,6 +18,14 @@ export function register(program: Command): void {
     .description('make what is not there yet: settings file, certificate, first administrator; the package calls it')
     .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
     .action(prepare);
+  setup
+    .command('switch')
+    .description('make a version that lies in a folder the current one, and keep the one before; the package calls it')
+    .argument('<folder>', 'goes to versions/ of the program')
+    .option('--root <dir>', 'where the program lies', DEFAULT_ROOT)
+    .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
+    .option('--allow-downgrade', 'an older version too')
+    .action(switchVersion);
   setup
     .command('done')
     .description('exit code 0 where a mirror port has been named, 1 where none has been; the service asks it before it starts')
@@ -29,6 +43,33 @@ async function prepare({ config: file }: { config: string }): Promise<void> {
     ? `whose password is shown this once and is to be changed: ${first.password}`
     : `whose password is in ${path.join(data, FIRST_PASSWORD_FILE)} until it is changed`;
   process.stdout.write(`The first administrator is "${first.name}", ${password}\n`);
+}
+
+function switchVersion(folder: string, args: { root: string; config: string; allowDowngrade?: true }): void {
+  const { version: to } = JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8')) as { version: string };
+  if (!isVersion(to)) throw new OperatingError('update', `${folder}: its package.json tells no version`);
+  const { current, from, copied } = adoptVersion(args.root, {
+    folder,
+    to,
+    data: dataOf(args.config),
+    allow_downgrade: args.allowDowngrade === true,
+    now_ms: Date.now(),
+  });
+  if (current !== to) process.stdout.write(`version ${current}, which an update brought, is newer than ${to} and stays in use\n`);
+  else if (from !== '' && from !== to) {
+    const data = copied ? '' : '; a sensor is running on the databases: they were not copied';
+    process.stdout.write(`version ${to} is in use now; ot-sensor update rollback goes back to ${from}${data}\n`);
+  }
+}
+
+/** Also where the settings have faults: a version has to be installed to mend them with. */
+function dataOf(file: string): string {
+  try {
+    return loadConfig(file, { without_mirror_port: true }).data;
+  } catch (error) {
+    if (error instanceof OperatingError) return SETTINGS.settings.data.value;
+    throw error;
+  }
 }
 
 function done({ config: file }: { config: string }): void {

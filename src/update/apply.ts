@@ -11,6 +11,7 @@ import { OperatingError } from '../errors.ts';
 import type { PublicKey } from '../signing/minisign.ts';
 import { DATABASE_FILE } from '../store/writer.ts';
 import { checkApplies, openBundle, type UpdateKind, type UpdateManifest } from './manifest.ts';
+import { compareVersions } from './versions.ts';
 
 // Versions lie side by side in `versions/`, and `current` is a symbolic link to one of them: a switch is a rename of the link. `fallback`
 // is a link to the version that is known to work: it follows `current` when an update is done, and whoever starts the service lets it look
@@ -225,6 +226,74 @@ export async function rollbackUpdate(
     return updateStatus(root);
   } finally {
     held.close();
+  }
+}
+
+/**
+ * Installs a version that came by other means than a bundle (the Debian package), with everything stopped: its `folder`, on the same
+ * volume, becomes `versions/<to>`. As after an update, the version before stays with copies of the databases, and `rollbackUpdate` goes
+ * back to it; where a sensor still uses them there are no copies. A newer version that is current stays, unless `allow_downgrade`.
+ * Returns what is current now. Throws OperatingError.
+ */
+export function adoptVersion(
+  root: string,
+  { folder, data, to, allow_downgrade, now_ms }: AdoptRequest,
+): { current: string; from: string; copied: boolean } {
+  const held = lock(path.join(root, LOCK), 'an update');
+  try {
+    recoverAll(root);
+    const present = versionAt(root);
+    const from = present !== '' && fs.existsSync(path.join(root, VERSIONS, present)) ? present : '';
+    if (from !== '' && !allow_downgrade && compareVersions(from, to) > 0) {
+      removeTree(folder);
+      return { current: from, from, copied: false };
+    }
+    const other = from !== '' && from !== to;
+    const copies = other ? copyUnlessUsed(data, newFolder(data, now_ms)) : null;
+    const place = path.join(root, VERSIONS, to);
+    const aside = path.join(root, `${CURRENT}.old`);
+    fs.mkdirSync(path.join(root, VERSIONS), { recursive: true });
+    removeTree(aside);
+    if (fs.existsSync(place)) renameDurably(place, aside);
+    renameDurably(folder, place);
+    if (other) {
+      const state = { format: 1, state: 'installed', kind: 'software', failure: '', former: '' } as const;
+      writeJournal(root, {
+        ...state,
+        from,
+        to,
+        data,
+        copies: copies?.copies ?? [],
+        folder: copies?.folder ?? newFolder(data, now_ms),
+        started_ms: now_ms,
+      });
+    }
+    link(root, CURRENT, to);
+    link(root, FALLBACK, to);
+    removeTree(aside);
+    recoverAll(root);
+    return { current: to, from, copied: copies !== null };
+  } finally {
+    held.close();
+  }
+}
+
+export interface AdoptRequest {
+  folder: string;
+  data: string;
+  to: string;
+  allow_downgrade: boolean;
+  now_ms: number;
+}
+
+/** null where somebody uses the databases. */
+function copyUnlessUsed(data: string, folder: string): Pick<Journal, 'copies' | 'folder'> | null {
+  if (!fs.existsSync(data)) return { copies: [], folder };
+  try {
+    return { copies: copyDatabases(data, folder), folder };
+  } catch (error) {
+    if (error instanceof OperatingError && error.code === 'conflict') return null;
+    throw error;
   }
 }
 

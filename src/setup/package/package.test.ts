@@ -7,7 +7,6 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Ended, execute, fixture, ROOT, remove, temporaryFolder } from '../../cli/testing.ts';
-import { compareVersions } from '../../update/versions.ts';
 import { version } from '../../version.ts';
 
 const DEBIAN = process.env.OT_SENSOR_DEBIAN_ROOT ?? '';
@@ -41,6 +40,12 @@ describe.skipIf(missing !== '')('the Debian package', { timeout: INSTALL_MS }, (
     const { code, stdout, stderr } = await inRoot(script);
     expect(code, `${script}\n${stdout}\n${stderr}`).toBe(0);
     return stdout;
+  };
+  /** As the migration of a later version would. */
+  const changeSchema = (files: string) => {
+    const code = `const D = require(process.argv[1]); new D(process.argv[2]).pragma('user_version = 9999')`;
+    const node = `/opt/ot-sensor/current/bin/node -e "${code}" /opt/ot-sensor/current/node_modules/better-sqlite3`;
+    return done(`for file in ${files}; do ${node} $file || exit 1; done`);
   };
   const build = async (out: string, wanted: string): Promise<string> => {
     const module = JSON.stringify(path.join(ROOT, 'src/setup/package/debian-package.mjs'));
@@ -166,26 +171,42 @@ END
     expect(await done('ot-sensor --version; dpkg -s ot-sensor | grep ^Status')).toBe(`${NEW}\nStatus: install ok installed\n`);
   });
 
-  it('leaves a newer version in use that an update brought, and only the one before it beside', async () => {
+  it('goes back to the version before, with the databases of before where their schema has changed', async () => {
+    await changeSchema(`${DATA}/appliance.db`);
+    expect((await inRoot(`ot-sensor users list --data ${DATA}`)).stderr).toMatch(/newer/);
+    expect(await done('ot-sensor update rollback')).toContain(`software: ${OLD}`);
+    expect(await done('ot-sensor --version')).toBe(`${OLD}\n`);
+    expect(await done(`ot-sensor users list --data ${DATA} --format jsonl`)).toContain('"name":"admin"');
+    expect(fs.statSync(at(`${DATA}/appliance.db`)).uid).toBe(fs.statSync(at(DATA)).uid);
+  });
+
+  it('leaves a newer version in use that an update brought', async () => {
     const update = (name: string) =>
-      `cp -al /opt/ot-sensor/versions/${NEW} /opt/ot-sensor/versions/${name} && ln -sfn versions/${name} /opt/ot-sensor/current`;
-    expect(compareVersions('100.0.0', NEW)).toBeGreaterThan(0);
-    await done(update('100.0.0'));
-    expect(await done(`dpkg -i --force-unsafe-io ${packages[NEW]}`)).toContain(
+      `cp -a /opt/ot-sensor/package /opt/ot-sensor/other && cd /opt/ot-sensor/other && sed -i 's/${NEW}/${name}/' package.json && ot-sensor setup switch $PWD`;
+    expect(await done(`dpkg -i --force-unsafe-io ${packages[NEW]}`)).toContain(`update rollback goes back to ${OLD}`);
+    expect(await done(`${update('100.0.0')}; dpkg -i --force-unsafe-io ${packages[NEW]}`)).toContain(
       'version 100.0.0, which an update brought, is newer',
     );
-    expect(fs.readlinkSync(at('opt/ot-sensor/current'))).toBe('versions/100.0.0');
-    // A version before the release it leads to.
-    await done(`rm -r /opt/ot-sensor/versions/100.0.0; ${update(`${NEW}-rc.1`)}; dpkg -i --force-unsafe-io ${packages[NEW]}`);
-    expect(fs.readlinkSync(at('opt/ot-sensor/current'))).toBe(`versions/${NEW}`);
+    expect(await done('ot-sensor --version')).toBe('100.0.0\n');
+    // A version before the release it leads to is older.
+    await done(
+      `ot-sensor update rollback; ${update(`${NEW}-rc.1`)} --allow-downgrade; dpkg -i --force-unsafe-io ${packages[NEW]}`,
+    );
+    expect(await done('ot-sensor --version')).toBe(`${NEW}\n`);
     expect(fs.readdirSync(at('opt/ot-sensor/versions')).sort()).toEqual([NEW, `${NEW}-rc.1`]);
+    expect(fs.readdirSync(at('opt/ot-sensor')).sort()).toEqual([
+      'current',
+      'fallback',
+      'package',
+      'update.json',
+      'update.lock',
+      'versions',
+    ]);
   });
 
   it('refuses by its own migrations a database that a newer version has changed', async () => {
-    const later = `const D = require('/opt/ot-sensor/current/node_modules/better-sqlite3'); const d = new D(process.argv[1]); d.pragma('user_version = 9999')`;
     await done(`cp -a ${DATA} /srv/later`);
-    for (const file of ['/srv/later/appliance.db', '/srv/plant/*.db'])
-      await done(`for one in ${file}; do /opt/ot-sensor/current/bin/node -e "${later}" $one; done`);
+    for (const file of ['/srv/later/appliance.db', '/srv/plant/*.db']) await changeSchema(file);
     for (const command of ['users list --data /srv/later', 'devices --data /srv/plant']) {
       const { code, stderr } = await inRoot(`ot-sensor ${command}`);
       expect(code).toBe(2);
