@@ -2,13 +2,16 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { type Command, Option } from 'commander';
 import { ApplianceDatabase } from '../appliance/database.ts';
+import { Notifications } from '../appliance/notifications.ts';
+import { OUTBOUND, SettingsOutbound } from '../appliance/outbound.ts';
 import { Settings } from '../appliance/settings.ts';
 import type { Opening } from '../backup/cipher.ts';
-import { createBackup } from '../backup/create.ts';
+import { type BackupResult, createBackup } from '../backup/create.ts';
 import { trustedKeys } from '../backup/keys.ts';
 import { openBackup, type TrustedKeys } from '../backup/manifest.ts';
 import { parseFileName } from '../backup/names.ts';
 import { type Appliance, directoryOf, requestOf } from '../backup/request.ts';
+import { Backups } from '../backup/schedule.ts';
 import { BACKUP, type BackupSettings } from '../backup/settings.ts';
 import { verifyBackup } from '../backup/verify.ts';
 import { OperatingError } from '../errors.ts';
@@ -27,7 +30,7 @@ export interface OpeningArguments extends DataArguments {
   unverified?: true;
 }
 
-const configOption = () =>
+export const configOption = () =>
   new Option('--config <file>', 'settings file of run; it and its zone file belong to a backup').default(DEFAULT_CONFIG);
 
 export function register(program: Command): void {
@@ -109,13 +112,45 @@ function applianceOf(data: string, config: string, version: string): { appliance
   }
 }
 
-async function create(version: string, { data, config, out }: DataArguments & { config: string; out?: string }): Promise<void> {
-  const { appliance, settings } = applianceOf(data, config, version);
-  const request = requestOf(appliance, settings, 'manual', Date.now());
-  if (out !== undefined) request.directory = path.resolve(out);
-  const { file, size, left_out } = await createBackup(request);
+async function create(version: string, args: DataArguments & { config: string; out?: string }): Promise<void> {
+  const { file, size, left_out } = await (args.out === undefined
+    ? backUp(version, 'manual', args)
+    : createIn(version, args.out, args));
   process.stdout.write(`${file}: ${size} bytes\n`);
   for (const what of left_out) process.stderr.write(`ot-sensor: left out, since it may hold secrets: ${what}\n`);
+}
+
+function createIn(version: string, out: string, { data, config }: DataArguments & { config: string }): Promise<BackupResult> {
+  const { appliance, settings } = applianceOf(data, config, version);
+  return createBackup({ ...requestOf(appliance, settings, 'manual', Date.now()), directory: path.resolve(out) });
+}
+
+/** As the service makes one: to the stores too, with its limits, and remembered. */
+export async function backUp(
+  version: string,
+  reason: string,
+  { data, config }: DataArguments & { config: string },
+): Promise<BackupResult> {
+  const { appliance } = applianceOf(data, config, version);
+  const database = new ApplianceDatabase(data);
+  try {
+    const settings = new Settings(database);
+    const backups = new Backups({
+      appliance,
+      database,
+      settings,
+      notifications: new Notifications(database),
+      network: new SettingsOutbound(() => settings.read(OUTBOUND).value),
+      create: (request) => createBackup(request),
+      onStep({ kind, outcome, reason: store, message }) {
+        if (kind === 'store' && outcome === 'failed')
+          process.stderr.write(`ot-sensor: it could not be copied to ${store}: ${message}\n`);
+      },
+    });
+    return await backups.create(reason);
+  } finally {
+    database.close();
+  }
 }
 
 async function list({ data, directory, format }: DataArguments & { directory?: string; format: Format }): Promise<void> {

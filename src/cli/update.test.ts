@@ -60,6 +60,7 @@ describe('updates, from the key to the way back', () => {
     await release('1.1.0');
     await apply('1.1.0');
     expect(await run('update', 'status', '--root', 'opt')).toMatch(/software: 1\.1\.0; before it 1\.0\.0/);
+    expect(lines(await run('backup', 'list', '--data', 'data', '--format', 'jsonl'))).toHaveLength(2);
     expect(await run('update', 'rollback', '--root', 'opt')).toMatch(/software: 1\.0\.0$/m);
     expect(await run('update', 'recover', '--root', 'opt')).toBe('');
     expect(lines(await run('devices', '--data', 'data', '--format', 'jsonl')).length).toBeGreaterThan(0);

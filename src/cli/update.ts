@@ -20,6 +20,7 @@ import { checkApplies, openBundle, type UpdateKind } from '../update/manifest.ts
 import { certifyKey } from '../update/signing-key.ts';
 import { isVersion } from '../update/versions.ts';
 import { oneOf } from './arguments.ts';
+import { backUp, configOption } from './backup.ts';
 import { dataOption, time } from './data.ts';
 import { EXIT_FINDINGS, fileReason } from './failure.ts';
 
@@ -72,6 +73,8 @@ Examples:
     .addOption(serviceOption())
     .addOption(dataOption())
     .option('--allow-downgrade', 'an older version too')
+    .addOption(configOption())
+    .option('--no-backup', 'without the backup that is made before')
     .option('--probe <command>', 'once it is started, a shell command that ends with 0 where all works')
     .addHelpText(
       'after',
@@ -121,6 +124,8 @@ Examples:
 
 interface ApplyArguments extends RootArguments, KeyArguments, ServiceArguments {
   data: string;
+  config: string;
+  backup: boolean;
   allowDowngrade?: true;
   probe?: string;
 }
@@ -254,9 +259,11 @@ async function verify(
 }
 
 async function apply(file: string, args: ApplyArguments, running: string): Promise<void> {
-  const { root, data, service, probe, allowDowngrade } = args;
+  const { root, data, config, service, probe, allowDowngrade } = args;
+  const has_data = DATABASES.some((name) => fs.existsSync(path.join(data, name)));
   const hooks: UpdateHooks = {
     ...services(service),
+    ...(args.backup && has_data ? { backup: () => backUp(running, 'before_update', { data, config }) } : {}),
     // The program that is to be installed knows its own schema.
     migrate: async (program, where) =>
       void (await run(process.execPath, [path.join(program, PROGRAM), 'update', 'migrate', '--data', where], {

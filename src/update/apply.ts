@@ -54,6 +54,7 @@ export type UpdateStepName =
   | 'verify'
   | 'stage'
   | 'preflight'
+  | 'backup'
   | 'stop'
   | 'copy'
   | 'switch'
@@ -74,6 +75,8 @@ export interface UpdateStep {
 }
 
 export interface UpdateHooks {
+  /** Makes a backup of how it is now; an update without one is none. Left out for content. */
+  backup?(): Promise<unknown>;
   /** Sensor and service: nobody may use the databases afterwards. */
   stop(): Promise<void>;
   /** Whichever version is current by then. */
@@ -111,7 +114,7 @@ export interface KindStatus {
 export type UpdateStatus = Record<UpdateKind, KindStatus>;
 
 /**
- * Installs a bundle: verify → stage → preflight → stop → copy → switch → migrate → check → start. Whatever fails after `stop` is taken
+ * Installs a bundle: verify → stage → preflight → backup → stop → copy → switch → migrate → check → start. Whatever fails after `stop` is taken
  * back, databases included, and everything is started as it was; then, and where it was refused before, it throws OperatingError
  * (`archive`, `signature`, `update`, `conflict`).
  */
@@ -167,6 +170,7 @@ export async function applyUpdate(request: UpdateRequest, hooks: UpdateHooks): P
       });
       const staged = await run('stage', () => stage(request, manifest, hooks));
       await run('preflight', () => preflight(request, manifest, staged, hooks));
+      if (kind === 'software' && hooks.backup !== undefined) await run('backup', hooks.backup);
     } catch (error) {
       await bundle.reader.close();
       removeTree(path.join(base, STAGING));
