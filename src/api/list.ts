@@ -67,6 +67,7 @@ export function list<Row extends TProperties, Filter extends TProperties>(
   }: List<Row, Filter>,
 ): void {
   const columns = Object.keys(row.properties);
+  const whole = pickerOf(columns);
   const orders = ['id', ...sorts].flatMap((one) => [one, `-${one}`]);
   const standing = newest_first ? '-id' : 'id';
   const Sort = Type.Optional(
@@ -116,7 +117,7 @@ export function list<Row extends TProperties, Filter extends TProperties>(
         if (range.cursor !== undefined && (typeof range.cursor === 'number') !== (column === 'id'))
           throw new OperatingError('usage', 'cursor: it belongs to another order');
         const page = read(store(request).reader, { ...(given as Static<TObject<Filter>>), ...range });
-        const rows = shown === null ? page.rows : page.rows.map((one) => pick(one, shown));
+        const rows = page.rows.map(shown === null ? whole : pickerOf(shown));
         return { rows, next: page.next_cursor === null ? null : cursorText(page.next_cursor), shown: shown ?? columns };
       };
       if (type === 'text/csv') {
@@ -131,8 +132,7 @@ export function list<Row extends TProperties, Filter extends TProperties>(
         });
       return answers.answer(store(request), request, reply, `${type}; charset=utf-8`, () => {
         const { rows, next } = make();
-        const payload = { items: rows, next_cursor: next };
-        return reply.getSerializationFunction('200', type)?.(payload) ?? JSON.stringify(payload);
+        return JSON.stringify({ items: rows, next_cursor: next });
       });
     },
   );
@@ -175,8 +175,16 @@ function fieldsOf(text: string | undefined, columns: readonly string[]): string[
   return names;
 }
 
-function pick(row: object, names: readonly string[]): object {
-  return Object.fromEntries(names.map((name) => [name, (row as Record<string, unknown>)[name]]));
+/**
+ * Makes a row of the declared fields alone, whatever else it has. Generated from their names, which are ours: the engine's own JSON of
+ * such objects takes a third of the time of a serializer that looks at each field's schema.
+ */
+function pickerOf(names: readonly string[]): (row: object) => object {
+  const members = names.map((name) => {
+    if (!/^\w+$/.test(name)) throw new Error(`a field is called ${name}`);
+    return `${name}: row.${name}`;
+  });
+  return new Function('row', `'use strict'; return { ${members.join(', ')} };`) as (row: object) => object;
 }
 
 /** Milliseconds, or ISO 8601. */

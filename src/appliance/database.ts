@@ -18,6 +18,7 @@ const BUSY_MS = 5000;
 export class ApplianceDatabase {
   readonly file: string;
   readonly db: Database.Database;
+  private readonly statements = new Map<string, Database.Statement>();
   private seen: number;
 
   /** Makes directory and file where there are none, and brings the schema up to date. */
@@ -53,7 +54,18 @@ export class ApplianceDatabase {
     return this.db.transaction(change).immediate();
   }
 
+  /** A statement that is asked again and again, prepared once. For texts of the program's own, of which there are few. */
+  statement(sql: string): Database.Statement {
+    let statement = this.statements.get(sql);
+    if (statement === undefined) {
+      statement = this.db.prepare(sql);
+      this.statements.set(sql, statement);
+    }
+    return statement;
+  }
+
   close(): void {
+    this.statements.clear();
     this.db.close();
   }
 

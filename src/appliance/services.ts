@@ -60,6 +60,7 @@ export function openServices({
     database,
     settings,
     notifications,
+    network: outbound,
     ...backup_work,
     onStep: ({ kind, reason, outcome, file, message }) => {
       if (outcome === 'failed') log.error({ kind, reason, error: message }, 'a backup failed');

@@ -52,8 +52,8 @@ export class Settings {
 
   /** With its secrets: for whoever uses them. */
   read<Schema extends TObject>(section: SettingsSection<Schema>, version?: number): StoredSettings<Schema> {
-    const row = this.database.db
-      .prepare('SELECT * FROM settings WHERE section = ? AND (? IS NULL OR version = ?) ORDER BY version DESC LIMIT 1')
+    const row = this.database
+      .statement('SELECT * FROM settings WHERE section = ? AND (? IS NULL OR version = ?) ORDER BY version DESC LIMIT 1')
       .get(section.name, version ?? null, version ?? null) as SettingsRow | undefined;
     if (row === undefined) {
       if (version !== undefined && version !== 0)

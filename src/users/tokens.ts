@@ -113,8 +113,8 @@ export class Tokens {
   identify(secret: string): Identity | null {
     if (secret.length > 256) return null;
     const now = this.now_ms();
-    const row = this.database.db
-      .prepare(
+    const row = this.database
+      .statement(
         `SELECT tokens.id, kind, tokens.name, tokens.role AS token_role, used_ms, expires_ms, user_id, users.name AS user, users.role,
          enabled, must_change_password FROM tokens JOIN users ON users.id = user_id WHERE hash = ?`,
       )

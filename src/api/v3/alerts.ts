@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { PcapWriter } from '../../capture/pcap-writer.ts';
-import { alertKind, CATALOGUE, SEVERITIES, type Severity } from '../../detect/catalogue.ts';
+import { CATALOGUE, SEVERITIES, type Severity } from '../../detect/catalogue.ts';
 import { OperatingError } from '../../errors.ts';
 import { ot_sensor } from '../../proto/api.js';
 import { ALERT_STATUSES, type AlertStatus, MAX_COMMENT_LENGTH } from '../../store/operator.ts';
@@ -55,17 +55,25 @@ export type Alert = Static<typeof Alert>;
 const Comment = Type.Object({ id: Id, time_ms: Ms, author: Text(), text: Text() });
 const Whole = Type.Object({ alert: Alert, remediation: Type.Array(Type.String()), comments: Type.Array(Comment) });
 
-export function alertOf({ key: _, ...row }: StoredAlert): Alert {
+/** The row itself, completed: a copy of its thirty fields took a tenth of the time of a page. */
+export function alertOf(row: StoredAlert): Alert {
+  const alert = row as StoredAlert & { engine: string; category: string };
   const { engine, category } = kindOf(row.kind);
-  return { ...row, engine, category };
+  alert.engine = engine;
+  alert.category = category;
+  return alert;
 }
 
-/** An alert of an earlier release may be of a kind that is no more. */
-export function kindOf(kind: string): { engine: string; category: string; remediation: readonly string[] } {
-  return CATALOGUE.some((one) => one.kind === kind)
-    ? alertKind(kind)
-    : { engine: 'operational', category: 'Operational issues', remediation: [] };
+interface Kind {
+  engine: string;
+  category: string;
+  remediation: readonly string[];
 }
+const KINDS = new Map<string, Kind>(CATALOGUE.map((row) => [row.kind, row]));
+/** An alert of an earlier release may be of a kind that is no more. */
+const NO_KIND: Kind = { engine: 'operational', category: 'Operational issues', remediation: [] };
+
+export const kindOf = (kind: string): Kind => KINDS.get(kind) ?? NO_KIND;
 
 /** Throws OperatingError `not_found`. */
 export function storedAlert(reader: StoreReader, id: number): StoredAlert {

@@ -108,7 +108,8 @@ function news({ store, notifications }: ApiContext, position: Position): string 
   };
   for (const row of store.reader.alerts({ limit: AT_ONCE, cursor: position.alert }).rows) {
     position.alert = row.id;
-    say('alert', alertOf(row));
+    const { key: _, ...alert } = alertOf(row) as ReturnType<typeof alertOf> & { key?: string };
+    say('alert', alert);
   }
   for (const row of store.reader.events({ limit: AT_ONCE, cursor: position.event }).rows) {
     position.event = row.id;

@@ -37,7 +37,7 @@ describe('lists', () => {
   it('are sorted, filtered, and cut to the fields that are wanted', async () => {
     const types = (await get('/devices?sort=type&fields=type&limit=1000')).items.map((one: { type: string }) => one.type);
     expect(types).toEqual([...types].sort());
-    expect(Object.keys((await get('/alerts?fields=title,id&limit=1')).items[0])).toEqual(['id', 'title']);
+    expect(Object.keys((await get('/alerts?fields=title,id&limit=1')).items[0])).toEqual(['title', 'id']);
     expect((await get('/alerts?severity=critical,major')).items).toHaveLength(7);
     expect((await get('/alerts?minimum_severity=major')).items).toHaveLength(7);
     expect((await get('/alerts?minimum_severity=major&severity=minor')).items).toEqual([]);
