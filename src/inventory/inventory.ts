@@ -69,6 +69,9 @@ const CHASSIS_DISTANCE = 256;
 const SERIAL_DISTANCE = 16;
 const HOUR_MS = 3_600_000;
 
+/** A device's behaviour as its row keeps it, in JSON. */
+type StoredBehaviour = Pick<Device, 'deeds' | 'redundancy' | 'chassis'>;
+
 /** Whose word counts more on the same thing: what a device's own protocol says, then its network's, then its manufacturer's number. */
 const PRECEDENCE: readonly string[] = [
   's7comm',
@@ -1135,10 +1138,11 @@ export class Inventory {
       device.type_reason = row.type_reason;
       device.purdue_level = row.purdue_level;
       device.programming_reason = row.programming_reason;
-      const behaviour = JSON.parse(row.behaviour) as { deeds: Deed[]; redundancy: string; chassis: string };
-      device.deeds = behaviour.deeds;
-      device.redundancy = behaviour.redundancy;
-      device.chassis = behaviour.chassis;
+      // What an earlier release did not keep is learned again.
+      const { deeds = [], redundancy = '', chassis = '' } = JSON.parse(row.behaviour) as Partial<StoredBehaviour>;
+      device.deeds = deeds;
+      device.redundancy = redundancy;
+      device.chassis = chassis;
       if (device.chassis) this.#by_chassis.set(device.chassis, device);
       device.stored = true;
       this.#devices.set(device.id, device);

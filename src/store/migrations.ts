@@ -111,6 +111,8 @@ export const MIGRATIONS: readonly string[] = [
     changed_ms INTEGER NOT NULL, changed_by TEXT NOT NULL
   ) STRICT;
 
+  CREATE INDEX devices_by_zone ON devices (zone, type);
+  CREATE INDEX devices_by_type ON devices (type);
   CREATE INDEX alerts_by_status ON alerts (status);
   CREATE INDEX alerts_by_severity ON alerts (severity);
   CREATE INDEX alerts_by_app_proto ON alerts (app_proto);
