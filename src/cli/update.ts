@@ -14,7 +14,7 @@ import {
   publicKeyText,
   secretKeyText,
 } from '../signing/minisign.ts';
-import { applyUpdate, recoverUpdate, rollbackUpdate, type UpdateHooks, updateStatus } from '../update/apply.ts';
+import { applyUpdate, recoverUpdate, rollbackUpdate, type UpdateHooks, type UpdateStep, updateStatus } from '../update/apply.ts';
 import { buildBundle, signBundle } from '../update/bundle.ts';
 import { checkApplies, openBundle, type UpdateKind } from '../update/manifest.ts';
 import { certifyKey } from '../update/signing-key.ts';
@@ -23,6 +23,7 @@ import { oneOf } from './arguments.ts';
 import { backUp, configOption } from './backup.ts';
 import { dataOption, time } from './data.ts';
 import { EXIT_FINDINGS, fileReason } from './failure.ts';
+import { managed } from './users.ts';
 
 /** Where an appliance has the program and the root keys. */
 export const DEFAULT_ROOT = '/opt/ot-sensor';
@@ -261,6 +262,7 @@ async function verify(
 async function apply(file: string, args: ApplyArguments, running: string): Promise<void> {
   const { root, data, config, service, probe, allowDowngrade } = args;
   const has_data = DATABASES.some((name) => fs.existsSync(path.join(data, name)));
+  const steps: UpdateStep[] = [];
   const hooks: UpdateHooks = {
     ...services(service),
     ...(args.backup && has_data ? { backup: () => backUp(running, 'before_update', { data, config }) } : {}),
@@ -276,22 +278,52 @@ async function apply(file: string, args: ApplyArguments, running: string): Promi
         throw new OperatingError('update', `it says it is version ${stdout.trim().slice(0, 100)}, and not ${wanted}`);
     },
     ...(probe === undefined ? {} : { probe: async () => void (await run('sh', ['-c', probe], { timeout: CHECK_MS })) }),
-    onStep: ({ step, outcome, message }) =>
-      process.stderr.write(`ot-sensor: ${step}: ${outcome}${message === '' ? '' : `: ${message}`}\n`),
-  };
-  const manifest = await applyUpdate(
-    {
-      file,
-      root: path.resolve(root),
-      data: path.resolve(data),
-      root_keys: rootKeys(args),
-      allow_downgrade: allowDowngrade === true,
-      program_version: running,
-      now_ms: Date.now(),
+    onStep: (step) => {
+      steps.push(step);
+      const { message } = step;
+      process.stderr.write(`ot-sensor: ${step.step}: ${step.outcome}${message === '' ? '' : `: ${message}`}\n`);
     },
-    hooks,
-  );
+  };
+  const request = {
+    file,
+    root: path.resolve(root),
+    data: path.resolve(data),
+    root_keys: rootKeys(args),
+    allow_downgrade: allowDowngrade === true,
+    program_version: running,
+    now_ms: Date.now(),
+  };
+  // Told when it is over: in between the databases are copied and exchanged.
+  const manifest = await applyUpdate(request, hooks).finally(() => (has_data ? tell(data, steps) : undefined));
   process.stdout.write(`${manifest.kind} ${manifest.version} is installed; ot-sensor update rollback goes back\n`);
+}
+
+/** Each step into the audit log, and what came of it as a notification, which is forwarded if wanted. */
+async function tell(data: string, steps: readonly UpdateStep[]): Promise<void> {
+  await managed(data, ({ audit, notifications }) => {
+    for (const { step, outcome, kind, from, to, message } of steps)
+      audit.add({
+        actor: 'root',
+        address: '',
+        action: `update.${step}`,
+        subject: `${kind} ${to}`,
+        outcome: outcome === 'done' ? 'done' : 'refused',
+        details: { from, message },
+      });
+    const failed = steps.find((one) => one.outcome === 'failed');
+    const last = steps.at(-1);
+    if (failed !== undefined)
+      notifications.raise('update_failed', `${failed.kind} ${failed.to}`, `The step ${failed.step} failed: ${failed.message}.`);
+    else if (last?.step === 'done') {
+      notifications.raise(
+        'update_installed',
+        `${last.kind} ${last.to}`,
+        `${last.kind} ${last.to} was installed, before it ${last.from || 'none'}.`,
+      );
+      notifications.resolve('update_installed', `${last.kind} ${last.to}`);
+      notifications.resolve('update_failed', `${last.kind} ${last.to}`);
+    }
+  });
 }
 
 function status(root: string): void {
