@@ -1,4 +1,6 @@
-// The names of backups' files, which lists, stores and retention go by.
+// The names of backups' files, which lists, stores and retention go by; and the folder of a restore, whose being there says that there is one.
+
+export const RESTORE_FOLDER = 'restore';
 
 export interface BackupName {
   sensor_name: string;

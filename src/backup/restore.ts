@@ -9,11 +9,11 @@ import { withSecretsOf } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { compareVersions, isVersion } from '../update/versions.ts';
 import type { Opening } from './cipher.ts';
-
 import { countsOf, type ExtraFile } from './create.ts';
 import { ownLike, removeTree, renameDurably, sha256OfFile, syncDirectory, writeAtomically } from './files.ts';
 import { type Lock, lock, tryLock, tryShare } from './lock.ts';
 import { type BackupManifest, CONFIG_MEMBER, DATABASES, openBackup, type TrustedKeys, ZONES_MEMBER } from './manifest.ts';
+import { RESTORE_FOLDER as FOLDER } from './names.ts';
 import { prepareDatabases } from './verify.ts';
 
 // A restore in two steps. First the new state is prepared beside the present one, in `restore/new`: unpacked, checked, brought to the
@@ -21,7 +21,6 @@ import { prepareDatabases } from './verify.ts';
 // `restore/previous` and the new one renamed to its place. Whoever is killed in between is followed by somebody who calls
 // `recoverRestore`, which goes on from there. The former state stays until it is confirmed; the journal's end is the restore's.
 
-const FOLDER = 'restore';
 const JOURNAL = 'journal.json';
 const NEW = 'new';
 const PREVIOUS = 'previous';

@@ -1,6 +1,7 @@
 import fs from 'node:fs';
 import { type Command, Option } from 'commander';
 import { type Management, openManagement } from '../appliance/management.ts';
+import { recoverRestore } from '../backup/restore.ts';
 import { OperatingError } from '../errors.ts';
 import { randomPassword } from '../users/passwords.ts';
 import { ROLES, type Role } from '../users/permissions.ts';
@@ -81,6 +82,7 @@ export async function managed<Result>(data: string, act: (management: Management
       'not_found',
       `there is no data directory ${data}; name it with --data, or start ot-sensor serve once`,
     );
+  recoverRestore(data);
   const management = openManagement(data);
   try {
     return await act(management);

@@ -1,4 +1,7 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { RESTORE_FOLDER } from '../backup/names.ts';
 import { SequenceSource } from '../capture/replay.ts';
 import type { PacketSource, SourceWarning } from '../capture/source.ts';
 import { type BatchSink, Pipeline, type PipelineTotals } from '../engine/pipeline.ts';
@@ -47,6 +50,8 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
       import('../log.ts'),
     ]);
     const source = await SequenceSource.open(files);
+    // Not loaded where there is none: a replay's start is short.
+    if (existsSync(join(data, RESTORE_FOLDER))) (await import('../backup/restore.ts')).recoverRestore(data);
     await store.open(data);
     const zoneOf = policy === null ? undefined : (await import('./zone-of.ts')).zonesOf(policy);
     const collection = new Collection(data, store, zoneOf);
