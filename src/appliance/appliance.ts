@@ -10,6 +10,7 @@ import { HealthWatch } from '../health/watch.ts';
 import { log } from '../log.ts';
 import { StoreError } from '../store/errors.ts';
 import { makeFirstUser } from '../users/first-user.ts';
+import { addressesOf } from './host-addresses.ts';
 import { Retention } from './retention.ts';
 import { closeServices, openServices, type ServiceOptions } from './services.ts';
 
@@ -122,11 +123,3 @@ export class Appliance {
 }
 
 const isLoopback = (host: string) => host === 'localhost' || host === '::1' || /^127\./.test(host);
-
-/** For a wildcard, all addresses of the machine. */
-function addressesOf(host: string): string[] {
-  if (host !== '0.0.0.0' && host !== '::') return [host];
-  return Object.values(os.networkInterfaces()).flatMap((list) =>
-    (list ?? []).filter(({ scopeid }) => !scopeid).map(({ address }) => address),
-  );
-}

@@ -12,7 +12,7 @@ import { OperatingError } from '../errors.ts';
 import { integer, names } from './arguments.ts';
 import { type Format, format, printable, printRows } from './table.ts';
 
-interface InterfacesArguments {
+export interface InterfacesArguments {
   interface?: string[];
   seconds: number;
   backend: Backend;
@@ -22,7 +22,7 @@ interface InterfacesArguments {
 }
 
 /** One of them, as json and jsonl have it: what was not measured is left out. */
-interface Row extends Partial<Omit<Port, 'name'>> {
+export interface Row extends Partial<Omit<Port, 'name'>> {
   name: string;
   backend?: string;
   limitations?: readonly string[];
@@ -61,7 +61,7 @@ Examples:
 }
 
 async function interfaces(args: InterfacesArguments): Promise<void> {
-  const rows = args.file === undefined ? await live(args) : await ofFile(args.file);
+  const rows = args.file === undefined ? await measureInterfaces(args) : await ofFile(args.file);
   if (args.format !== 'table') return printRows(rows, args.format);
   await printRows(rows.map(tableRow), 'table');
   const [measured] = rows.filter(({ limitations }) => limitations !== undefined && limitations.length > 0);
@@ -70,7 +70,8 @@ async function interfaces(args: InterfacesArguments): Promise<void> {
 
 const note = (text: string) => process.stderr.write(`ot-sensor: ${printable(text)}\n`);
 
-async function live({ interface: wanted, seconds, backend, filter }: InterfacesArguments): Promise<Row[]> {
+/** The interfaces, and what came in on each. Throws OperatingError. */
+export async function measureInterfaces({ interface: wanted, seconds, backend, filter }: InterfacesArguments): Promise<Row[]> {
   const ports = listPorts();
   for (const name of wanted ?? []) {
     if (ports.some((port) => port.name === name)) continue;

@@ -7,17 +7,40 @@ import { asOwnerOf, makeFirstSettings, makeFirstUserAndCertificate } from '../se
 import { adoptVersion } from '../update/apply.ts';
 import { isVersion } from '../update/versions.ts';
 import { FIRST_PASSWORD_FILE } from '../users/first-user.ts';
+import { integer, names } from './arguments.ts';
 import { EXIT_FINDINGS } from './failure.ts';
 import { DEFAULT_CONFIG, loadConfig } from './run.ts';
 import { DEFAULT_ROOT } from './update.ts';
 
 export function register(program: Command): void {
-  const setup = program.command('setup').description('set up an appliance');
+  const setup = program
+    .command('setup')
+    .description('set up an appliance: mirror ports, management address, data directory, a proposal for zones')
+    .option('--answers <file>', 'answers (YAML): mirror_ports, host, port, data, propose_zones, overwrite; nothing is asked then')
+    .option('--mirror-port <a,b>', 'interfaces to capture from', names)
+    .option('--host <address>', 'address of the management interface, on which the API is served')
+    .option('--port <n>', 'TCP port of the API', integer(1, 65_535))
+    .option('--data <dir>', 'directory of the database')
+    .option('--propose-zones', 'write a zone file of the subnets that were seen, beside the settings')
+    .option('--seconds <n>', 'how long to listen at the interfaces', integer(0, 3600), 5)
+    .option('--yes', 'replace settings that are there, and ask nothing')
+    .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
+    .addHelpText(
+      'after',
+      `
+What is asked is asked on a terminal alone; else the options or the file of answers have to say it. Options go before the file.
+
+Examples:
+  $ sudo ot-sensor setup
+  $ sudo ot-sensor setup --answers answers.yaml
+  $ sudo ot-sensor setup --mirror-port eth1,eth2 --host 192.0.2.10 --propose-zones --yes`,
+    )
+    .action(async (args: SetupArguments) => (await import('./setup-run.ts')).runSetup(args));
   setup
     .command('prepare')
     .description('make what is not there yet: settings file, certificate, first administrator; the package calls it')
     .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
-    .action(prepare);
+    .action((_args: object, command: Command) => prepare(command.optsWithGlobals()));
   setup
     .command('switch')
     .description('make a version that lies in a folder the current one, and keep the one before; the package calls it')
@@ -25,12 +48,24 @@ export function register(program: Command): void {
     .option('--root <dir>', 'where the program lies', DEFAULT_ROOT)
     .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
     .option('--allow-downgrade', 'an older version too')
-    .action(switchVersion);
+    .action((folder: string, _args: object, command: Command) => switchVersion(folder, command.optsWithGlobals()));
   setup
     .command('done')
     .description('exit code 0 where a mirror port has been named, 1 where none has been; the service asks it before it starts')
     .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
-    .action(done);
+    .action((_args: object, command: Command) => done(command.optsWithGlobals()));
+}
+
+export interface SetupArguments {
+  answers?: string;
+  mirrorPort?: string[];
+  host?: string;
+  port?: number;
+  data?: string;
+  proposeZones?: true;
+  seconds: number;
+  yes?: true;
+  config: string;
 }
 
 async function prepare({ config: file }: { config: string }): Promise<void> {

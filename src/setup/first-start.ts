@@ -1,7 +1,9 @@
 import fs from 'node:fs';
+import { isIP } from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { Certificate } from '../appliance/certificate.ts';
+import { addressesOf } from '../appliance/host-addresses.ts';
 import { openManagement } from '../appliance/management.ts';
 import { OperatingError } from '../errors.ts';
 import { makeFirstUser } from '../users/first-user.ts';
@@ -11,12 +13,12 @@ export const FIRST_SETTINGS = `# The settings of this sensor. What else can be s
 # "ot-sensor setup" asks for them; "ot-sensor config check" says what is wrong with them.
 data: /var/lib/ot-sensor
 
-# The management interface: who may ask for what was found. Without more it answers on this machine alone.
+# The management interface, where what was found is asked for. On 127.0.0.1 only this machine can ask.
 api:
   host: 127.0.0.1
   port: 8443
 
-# The mirror ports. None is named yet: "ot-sensor setup" lists the interfaces and says which of them are.
+# The mirror ports: "ot-sensor setup" lists the interfaces and says which of them are. Without one nothing is captured.
 capture:
   interfaces: []
 `;
@@ -47,12 +49,24 @@ export async function makeFirstUserAndCertificate(directory: string): Promise<{ 
   }
 }
 
+/** A certificate of our own making that does not name the address is made again; one of the customer's is left alone. True: it was. */
+export async function nameInCertificate(directory: string, host: string): Promise<boolean> {
+  const certificate = new Certificate(directory);
+  if (!certificate.exists) return false;
+  const { self_signed, names } = certificate.facts();
+  const wanted = [os.hostname(), '127.0.0.1', ...(host === '127.0.0.1' || isIP(host) === 0 ? [] : addressesOf(host))];
+  if (!self_signed || wanted.every((name) => names.includes(isIP(name) === 0 ? `DNS:${name}` : `IP Address:${name}`)))
+    return false;
+  await certificate.selfSign(wanted);
+  return true;
+}
+
 /**
  * Runs `act` as the owner of the directory, where this process is root: what it makes there is the service's to write. The directory is
  * made where it is not there.
  */
 export async function asOwnerOf<Result>(directory: string, act: () => Promise<Result>): Promise<Result> {
-  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  makeDataDirectory(directory);
   const { uid, gid } = fs.statSync(directory);
   if (process.geteuid?.() !== 0 || uid === 0) return act();
   process.setegid!(gid);
@@ -63,4 +77,12 @@ export async function asOwnerOf<Result>(directory: string, act: () => Promise<Re
     process.seteuid!(0);
     process.setegid!(0);
   }
+}
+
+/** Made where it is not there, for the service alone: with its user as the owner, where this is root and the package has made that user. */
+function makeDataDirectory(directory: string): void {
+  if (fs.existsSync(directory)) return;
+  fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
+  const [, , uid, gid] = /^ot-sensor:.*$/m.exec(fs.readFileSync('/etc/passwd', 'utf8'))?.[0].split(':') ?? [];
+  if (process.geteuid?.() === 0 && uid !== undefined) fs.chownSync(directory, Number(uid), Number(gid));
 }
