@@ -66,7 +66,10 @@ export function refuseMirrorPort(
   for (const { name } of mirror_ports) {
     const addresses = (interfaces[name] ?? []).map(({ address }) => address);
     const wildcard = host === '0.0.0.0' || host === '::';
-    const reached = wildcard ? addresses[0] : addresses.find((address) => address === host);
+    // Over 0.0.0.0 no IPv6 address is reached.
+    const reached = wildcard
+      ? addresses.find((address) => host === '::' || !address.includes(':'))
+      : addresses.find((address) => address === host);
     if (reached === undefined) continue;
     const help = wildcard ? `name the address of the management interface instead of ${host}` : 'serve on another address';
     throw new OperatingError('config', `the mirror port ${name} has the address ${reached}, where the API must not be; ${help}`);

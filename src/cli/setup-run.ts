@@ -29,6 +29,9 @@ const UNITS = ['ot-sensor.service', 'ot-sensor-api.service'];
 /** Conversations that zones are proposed from, at most. */
 const MAX_CONVERSATIONS = 500_000;
 
+/** Every interface that is on has one, unless IPv6 is off; nobody can be told to connect to it. */
+const isLinkLocal = (address: string) => /^fe[89ab]/i.test(address);
+
 const say = (text: string) => void process.stdout.write(`${text}\n`);
 
 /** Asks, checks, and writes: nothing is changed before all has been answered and found good. Throws OperatingError. */
@@ -48,7 +51,7 @@ export async function runSetup(args: SetupArguments): Promise<void> {
     checkMirrorPorts(mirror_ports, ports);
     const addresses = ports
       .filter(({ name, loopback }) => !loopback && !mirror_ports.includes(name))
-      .flatMap((one) => one.addresses);
+      .flatMap((one) => one.addresses.filter((address) => !isLinkLocal(address)));
     const proposed = present === null || present.api.host === '127.0.0.1' ? (addresses[0] ?? '127.0.0.1') : present.api.host;
     const host = await ask.text('Management address', answers.host, asks ? proposed : (present?.api.host ?? '127.0.0.1'));
     checkHost(host, ports, mirror_ports);
@@ -142,7 +145,7 @@ async function showInterfaces(seconds: number): Promise<string[]> {
   }));
   if (shown.length > 0) await printRows(shown, 'table');
   return rows
-    .filter(({ verdicts, addresses }) => addresses?.length === 0 && verdicts?.some(({ code }) => code === 'healthy'))
+    .filter(({ verdicts, addresses }) => addresses?.every(isLinkLocal) && verdicts?.some(({ code }) => code === 'healthy'))
     .map(({ name }) => name);
 }
 
@@ -171,7 +174,7 @@ function checkHost(host: string, ports: readonly Port[], mirror_ports: readonly 
   const here = ports.filter(({ loopback }) => !loopback).flatMap(({ addresses }) => addresses);
   throw new OperatingError(
     'usage',
-    `${host} is no address of this machine; it has ${here.join(', ') || 'none but the loopback'}`,
+    `${host} is no address of this machine; it has ${here.join(', ') || 'none but the loopback'} (an interface without a link tells none)`,
   );
 }
 
