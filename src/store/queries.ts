@@ -573,10 +573,18 @@ export class StoreReader {
 
   /** What was spoken, the most packets first; `app_proto` is '' for what was not recognised, told apart by `proto`. */
   protocolTotals(): ProtocolTotal[] {
-    return this.#all<ProtocolTotal>(
-      `SELECT app_proto, iif(app_proto = '', proto, '') AS proto, count(*) AS conversations,
-       sum(packets_from_opener + packets_from_responder) AS packets FROM connections GROUP BY 1, 2 ORDER BY packets DESC, 1, 2`,
-    );
+    return sumProtocols(this.protocolSlices(Number.MAX_SAFE_INTEGER));
+  }
+
+  /** The same in pieces of so many connections, to be put together by `sumProtocols`: for whoever must not be held up by half a million. */
+  *protocolSlices(connections: number): Generator<ProtocolTotal[]> {
+    const last = this.#one<{ n: number }>('SELECT coalesce(max(id), 0) AS n FROM connections')!.n;
+    for (let from = 0; from < last; from += connections)
+      yield this.#all<ProtocolTotal>(
+        `SELECT app_proto, iif(app_proto = '', proto, '') AS proto, count(*) AS conversations,
+         sum(packets_from_opener + packets_from_responder) AS packets FROM connections WHERE id > ? AND id <= ? GROUP BY 1, 2`,
+        [from, Math.min(Number.MAX_SAFE_INTEGER, from + connections)],
+      );
   }
 
   /** Alerts of each kind there is, and how often they were raised. */
@@ -600,6 +608,23 @@ export class StoreReader {
       totals[table] = this.#one<{ n: number }>(`SELECT count(*) AS n FROM ${table} ${only}`)!.n;
     }
     return totals;
+  }
+
+  /**
+   * Rows of the tables that people ask for, at little cost whatever their size: of alerts and events only the oldest ever go, and never the
+   * newest, so that the ids tell their number.
+   */
+  quickTotals(): Record<string, number> {
+    const count = (sql: string) => this.#one<{ n: number }>(sql)!.n;
+    const span = (table: string) =>
+      count(`SELECT coalesce((SELECT max(id) FROM ${table}) - (SELECT min(id) FROM ${table}) + 1, 0) AS n`);
+    return {
+      devices: count('SELECT count(*) AS n FROM devices WHERE merged_into IS NULL'),
+      connections: count('SELECT count(*) AS n FROM connections'),
+      alerts: span('alerts'),
+      events: span('events'),
+      captures: count('SELECT count(*) AS n FROM captures'),
+    };
   }
 
   /** The state after the last change set, as long as nothing is written: for whoever is about to write. */
@@ -697,6 +722,23 @@ export class StoreReader {
   #one<Row>(sql: string, ...values: unknown[]): Row | undefined {
     return this.#all<Row>(sql, values)[0];
   }
+}
+
+/** One row a protocol, the most packets first. */
+export function sumProtocols(slices: Iterable<readonly ProtocolTotal[]>): ProtocolTotal[] {
+  const sums = new Map<string, ProtocolTotal>();
+  for (const slice of slices)
+    for (const { app_proto, proto, conversations, packets } of slice) {
+      const key = `${app_proto} ${proto}`;
+      const sum = sums.get(key);
+      if (sum === undefined) sums.set(key, { app_proto, proto, conversations, packets });
+      else {
+        sum.conversations += conversations;
+        sum.packets += packets;
+      }
+    }
+  const text = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0);
+  return [...sums.values()].sort((a, b) => b.packets - a.packets || text(a.app_proto, b.app_proto) || text(a.proto, b.proto));
 }
 
 /** Throws `store_outdated` where somebody else writes it. */
