@@ -1,4 +1,6 @@
+import fs from 'node:fs';
 import type { Command } from 'commander';
+import { ZonePolicies } from '../appliance/zone-policies.ts';
 import { SequenceSource } from '../capture/replay.ts';
 import { describe } from '../detect/catalogue.ts';
 import { ipText, macText } from '../engine/envelope.ts';
@@ -8,9 +10,11 @@ import { FailureLog } from '../log.ts';
 import { checkPolicy } from '../policy/index.ts';
 import { ot_sensor } from '../proto/facts.js';
 import { integer } from './arguments.ts';
+import { dataOption, timeText } from './data.ts';
 import { EXIT_FAILURE, EXIT_FINDINGS } from './failure.ts';
 import { Progress } from './progress.ts';
 import { type Format, format, printable, printRows } from './table.ts';
+import { managed } from './users.ts';
 import { loadPolicy, readZoneFile, registry } from './zone-file.ts';
 
 export function register(program: Command): void {
@@ -39,6 +43,60 @@ export function register(program: Command): void {
       '\nExit codes: 0 nothing would be raised, 1 something would, 2 the zone file has faults or a capture cannot be read.\n\nExample:\n  $ ot-sensor zones test plant.zones.yaml monday.pcap tuesday.pcap',
     )
     .action(test);
+  zones
+    .command('apply')
+    .description(
+      'take a zone file into the data directory as a new version; a running sensor takes it over, where its settings name none',
+    )
+    .argument('<file>', 'zone file (YAML)')
+    .option('--comment <text>', 'why', '')
+    .addOption(dataOption())
+    .action(apply);
+  zones
+    .command('versions')
+    .description('the versions that are kept')
+    .addOption(dataOption())
+    .addOption(format())
+    .action(versions);
+  zones
+    .command('roll-back')
+    .description('apply a former version again, as a new one')
+    .argument('<version>', 'its number', integer(1, 1e9))
+    .addOption(dataOption())
+    .action(rollBack);
+}
+
+function applied({ version, told_sensor }: { version: number; told_sensor: boolean }): void {
+  const sensor = told_sensor ? 'the sensor takes it over' : 'no sensor runs here; it takes it with its next start';
+  process.stdout.write(`The zone policy is at version ${version}; ${sensor}.\n`);
+}
+
+async function apply(file: string, { data, comment }: { data: string; comment: string }): Promise<void> {
+  const text = fs.readFileSync(file, 'utf8');
+  await managed(data, ({ database, audit }) => {
+    const result = new ZonePolicies(database, data).apply(text, comment, 'root', Date.now());
+    const details = { version: result.version, comment };
+    audit.add({ actor: 'root', address: '', action: 'zones.apply', subject: 'zones', outcome: 'done', details });
+    applied(result);
+  });
+}
+
+async function versions({ data, format }: { data: string; format: Format }): Promise<void> {
+  const rows = await managed(data, ({ database }) => new ZonePolicies(database, data).versions());
+  await printRows(
+    rows.map(({ applied_ms, ...row }) => ({ ...row, applied: timeText(applied_ms) })),
+    format,
+  );
+}
+
+async function rollBack(version: number, { data }: { data: string }): Promise<void> {
+  await managed(data, ({ database, audit }) => {
+    const policies = new ZonePolicies(database, data);
+    const result = policies.apply(policies.text(version), `version ${version} again`, 'root', Date.now());
+    const details = { version: result.version, comment: `version ${version} again` };
+    audit.add({ actor: 'root', address: '', action: 'zones.apply', subject: 'zones', outcome: 'done', details });
+    applied(result);
+  });
 }
 
 async function check(file: string, { format }: { format: Format }): Promise<void> {

@@ -238,6 +238,11 @@ export function alertKind(kind: string): AlertKind {
   return row;
 }
 
+/** What is said of a stored alert, which may be of a kind that an earlier release had. */
+export function kindOf(kind: string): Pick<AlertKind, 'engine' | 'category' | 'remediation'> {
+  return BY_KIND.get(kind) ?? { engine: 'operational', category: 'Operational issues', remediation: [] };
+}
+
 /** Fills a description's braces; details that are missing leave nothing behind. */
 export function describe(kind: string, details: Readonly<Record<string, string>>): string {
   return alertKind(kind)

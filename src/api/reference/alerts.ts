@@ -1,9 +1,10 @@
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
+import { kindOf } from '../../detect/catalogue.ts';
 import type { StoredAlert } from '../../store/queries.ts';
 import type { ApiContext } from '../context.ts';
 import { IdParams, Nullable } from '../schemas.ts';
-import { evidenceFile, kindOf } from '../v3/alerts.ts';
+import { evidenceFile } from '../v3/alerts.ts';
 import { ENGINE_NAMES, EVENT_TYPES, OTHER_EVENT, SEVERITY_NAMES } from './names.ts';
 
 const N = Nullable;

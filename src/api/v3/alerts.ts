@@ -4,7 +4,7 @@ import path from 'node:path';
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { PcapWriter } from '../../capture/pcap-writer.ts';
-import { CATALOGUE, SEVERITIES, type Severity } from '../../detect/catalogue.ts';
+import { CATALOGUE, kindOf, SEVERITIES, type Severity } from '../../detect/catalogue.ts';
 import { OperatingError } from '../../errors.ts';
 import { ot_sensor } from '../../proto/api.js';
 import { ALERT_STATUSES, type AlertStatus, MAX_COMMENT_LENGTH } from '../../store/operator.ts';
@@ -63,17 +63,6 @@ export function alertOf(row: StoredAlert): Alert {
   alert.category = category;
   return alert;
 }
-
-interface Kind {
-  engine: string;
-  category: string;
-  remediation: readonly string[];
-}
-const KINDS = new Map<string, Kind>(CATALOGUE.map((row) => [row.kind, row]));
-/** An alert of an earlier release may be of a kind that is no more. */
-const NO_KIND: Kind = { engine: 'operational', category: 'Operational issues', remediation: [] };
-
-export const kindOf = (kind: string): Kind => KINDS.get(kind) ?? NO_KIND;
 
 /** Throws OperatingError `not_found`. */
 export function storedAlert(reader: StoreReader, id: number): StoredAlert {
