@@ -72,7 +72,7 @@ export async function runSetup(args: SetupArguments): Promise<void> {
     if (await asOwnerOf(data, () => nameInCertificate(data, host))) say(`a new self-signed certificate names ${host}`);
     if (file === DEFAULT_CONFIG) allowData(data);
     sayTime();
-    if (fs.existsSync('/run/systemd/system')) say(`now: systemctl restart ${UNITS.join(' ')}`);
+    if (fs.existsSync('/run/systemd/system')) say(`now: systemctl daemon-reload && systemctl restart ${UNITS.join(' ')}`);
   } finally {
     terminal?.close();
   }
