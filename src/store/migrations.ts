@@ -113,7 +113,8 @@ export const MIGRATIONS: readonly string[] = [
 
   CREATE INDEX devices_by_zone ON devices (zone, type);
   CREATE INDEX devices_by_type ON devices (type);
-  CREATE INDEX alerts_by_status ON alerts (status, severity);
+  CREATE INDEX alerts_by_status ON alerts (status);
+  CREATE INDEX alerts_open ON alerts (severity) WHERE status = 'open';
   CREATE INDEX alerts_by_severity ON alerts (severity);
   CREATE INDEX alerts_by_app_proto ON alerts (app_proto);
   CREATE INDEX alerts_by_source_ip ON alerts (source_ip);
