@@ -239,7 +239,8 @@ class Where {
   /** Nothing where the value is not given; a list means any of it. */
   equal(column: string, value: string | number | string[] | undefined): this {
     if (value === undefined) return this;
-    if (!Array.isArray(value)) return this.and(`${column} = ?`, value);
+    // One value of an index is in the order of the ids already; of several the rows would be sorted.
+    if (!Array.isArray(value) || value.length === 1) return this.and(`${column} = ?`, ...[value].flat());
     return this.and(value.length ? `${column} IN (${value.map(() => '?').join(', ')})` : 'FALSE', ...value);
   }
 
