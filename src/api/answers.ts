@@ -21,13 +21,13 @@ export class Answers {
     request: FastifyRequest,
     reply: FastifyReply,
     type: string,
-    make: () => string | Buffer,
+    make: () => Promise<string | Buffer>,
   ): Promise<FastifyReply> {
     const version = store.version();
     const key = `${type} ${request.url}`;
     let kept = this.kept.get(key);
     if (kept === undefined || kept.version !== version) {
-      const body = make();
+      const body = await make();
       const etag = `"${createHash('sha256').update(`${this.run} `).update(body).digest('base64url').slice(0, 22)}"`;
       this.drop(key);
       kept = { body, type, etag, version };

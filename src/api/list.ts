@@ -2,12 +2,13 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Static, type TObject, type TProperties, Type } from 'typebox';
 import type { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';
-import type { Cursor, Page, Range, StoreReader } from '../store/queries.ts';
+import type { Cursor, Page, Range, SORTS, StoreReader } from '../store/queries.ts';
 import type { Permission } from '../users/permissions.ts';
 import type { Answers } from './answers.ts';
 import type { ApiContext } from './context.ts';
 import { csvOf } from './csv.ts';
 import { ErrorBody } from './errors.ts';
+import { readInSlices } from './slices.ts';
 
 export const MAX_PAGE = 1000;
 const DEFAULT_PAGE = 50;
@@ -18,6 +19,8 @@ export type StoreOf = (request: FastifyRequest) => StoreAccess;
 /** A list over the API: its rows, what it can be filtered and sorted by, and where they come from. */
 export interface List<Row extends TProperties, Filter extends TProperties> {
   path: string;
+  /** Whose ids its rows have. */
+  table: keyof typeof SORTS;
   /** The resource, for the documentation. */
   tag: string;
   summary: string;
@@ -54,6 +57,7 @@ export function list<Row extends TProperties, Filter extends TProperties>(
   answers: Answers,
   {
     path,
+    table,
     tag,
     summary,
     permission,
@@ -102,7 +106,7 @@ export function list<Row extends TProperties, Filter extends TProperties>(
       const query = request.query as Query;
       const type = wanted(request.headers.accept);
       // The cursor is told in a header, which is not part of what is kept: CSV is made anew.
-      const make = () => {
+      const make = async () => {
         const { limit = DEFAULT_PAGE, cursor, fields, since, until, sort = standing, ...given } = query;
         const shown = fieldsOf(fields, columns);
         const range: Range = {
@@ -116,22 +120,28 @@ export function list<Row extends TProperties, Filter extends TProperties>(
         if (column !== 'id') range.sort = column;
         if (range.cursor !== undefined && (typeof range.cursor === 'number') !== (column === 'id'))
           throw new OperatingError('usage', 'cursor: it belongs to another order');
-        const page = read(store(request).reader, { ...(given as Static<TObject<Filter>>), ...range });
+        const { reader } = store(request);
+        const readRange = (part: Range) => read(reader, { ...(given as Static<TObject<Filter>>), ...part });
+        const through = given.text !== undefined && typeof (range.cursor ?? 0) === 'number';
+        const page =
+          through && range.sort === undefined
+            ? await readInSlices(reader.lastId(table), { ...range, limit, cursor: range.cursor as number | undefined }, readRange)
+            : readRange(range);
         const rows = page.rows.map(shown === null ? whole : pickerOf(shown));
         return { rows, next: page.next_cursor === null ? null : cursorText(page.next_cursor), shown: shown ?? columns };
       };
       if (type === 'text/csv') {
-        const { rows, next, shown } = make();
+        const { rows, next, shown } = await make();
         if (next !== null) void reply.header('x-next-cursor', next);
         return reply.type('text/csv; charset=utf-8').header('vary', 'accept').send(csvOf(shown, rows));
       }
       if (type === 'application/x-protobuf')
-        return answers.answer(store(request), request, reply, type, () => {
-          const { rows, next } = make();
+        return answers.answer(store(request), request, reply, type, async () => {
+          const { rows, next } = await make();
           return Buffer.from(message.encode({ items: rows.map(plain), next_cursor: next } as never).finish());
         });
-      return answers.answer(store(request), request, reply, `${type}; charset=utf-8`, () => {
-        const { rows, next } = make();
+      return answers.answer(store(request), request, reply, `${type}; charset=utf-8`, async () => {
+        const { rows, next } = await make();
         return JSON.stringify({ items: rows, next_cursor: next });
       });
     },

@@ -37,6 +37,8 @@ export interface Range {
   cursor?: Cursor;
   sort?: string;
   descending?: boolean;
+  /** Only rows with ids from the first to the second, both of them part of it. */
+  ids?: readonly [number, number];
 }
 
 /** What each list can be sorted by besides its id: columns that are never null. */
@@ -543,6 +545,11 @@ export class StoreReader {
     return { spoken, firmware, dynamic: new Set(dynamic.map((row) => row.device_id)) };
   }
 
+  /** The highest id of a list; 0 where it is empty. */
+  lastId(table: keyof typeof SORTS): number {
+    return this.#one<{ n: number }>(`SELECT coalesce(max(id), 0) AS n FROM ${table}`)!.n;
+  }
+
   /** Changes with every change set and every change by people: what was read is old when it is another. */
   version(): number {
     return this.#db.pragma('data_version', { simple: true }) as number;
@@ -669,6 +676,7 @@ export class StoreReader {
       throw new Error(`${table} are not sorted by ${sort}`);
     const way = descending ? 'DESC' : 'ASC';
     const id = `${table}.id`;
+    if (range.ids !== undefined) where.and(`${id} BETWEEN ? AND ?`, ...range.ids);
     if (cursor !== undefined) {
       const after = descending ? '<' : '>';
       if (typeof cursor === 'number') where.and(`${id} ${after} ?`, cursor);

@@ -97,6 +97,7 @@ export function listAlerts(app: FastifyInstance, context: ApiContext, answers: A
   list(app, context, answers, {
     store,
     path: `${base}/alerts`,
+    table: 'alerts',
     message: ot_sensor.AlertPage,
     tag: 'alerts',
     summary: 'The alerts, the newest first',

@@ -68,6 +68,7 @@ export function listConnections(app: FastifyInstance, context: ApiContext, answe
   list(app, context, answers, {
     store,
     path: `${base}/connections`,
+    table: 'connections',
     message: ot_sensor.ConnectionPage,
     tag: 'connections',
     summary: 'Who talks to whom',
@@ -80,6 +81,7 @@ export function listConnections(app: FastifyInstance, context: ApiContext, answe
   list(app, context, answers, {
     store,
     path: `${base}/activities`,
+    table: 'activities',
     message: ot_sensor.ActivityPage,
     tag: 'connections',
     summary: 'What was done in the conversations: operations on targets, counted',

@@ -131,6 +131,7 @@ export function listDevices(app: FastifyInstance, context: ApiContext, answers: 
   list(app, context, answers, {
     store,
     path: `${base}/devices`,
+    table: 'devices',
     message: ot_sensor.DevicePage,
     tag: 'devices',
     summary: 'The devices, with what is known of each',

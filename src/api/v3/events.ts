@@ -23,6 +23,7 @@ export function listEvents(app: FastifyInstance, context: ApiContext, answers: A
   list(app, context, answers, {
     store,
     path: `${base}/events`,
+    table: 'events',
     message: ot_sensor.EventPage,
     tag: 'events',
     summary: 'The timeline: what changed in the network, the newest first',
