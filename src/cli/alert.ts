@@ -64,7 +64,7 @@ async function alert(id: number, { data, status, comment }: Arguments): Promise<
       `${row.severity}: ${row.title} (${row.status})`,
       row.description,
       `from ${endText(row.source_ip, row.source_mac, row.source_port)} to ${endText(row.destination_ip, row.destination_mac, row.destination_port)}`,
-      `found ${row.count} times, first ${timeText(row.first_ms)}, last ${timeText(row.last_ms)}; ${row.evidence} packets kept`,
+      `found ${row.count === 1 ? 'once' : `${row.count} times`}, first ${timeText(row.first_ms)}, last ${timeText(row.last_ms)}; ${row.evidence} packets kept`,
       ...kindOf(row.kind).remediation.map((step, i) => `${i + 1}. ${step}`),
       ...reader.comments(id).map(({ time_ms, author, text }) => `${timeText(time_ms)} ${author}: ${text}`),
     ];
