@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { OperatingError } from '../errors.ts';
+import type { AuditLog } from '../users/audit.ts';
 import { mayDo, type Permission } from '../users/permissions.ts';
 import type { Identity } from '../users/tokens.ts';
 import type { Actor } from '../users/users.ts';
@@ -66,4 +67,16 @@ function secretOf({ headers }: FastifyRequest): string {
 /** Who asks, as the audit log names it. */
 export function actorOf(request: FastifyRequest): Actor {
   return { name: request.identity?.actor ?? '(nobody)', address: request.ip };
+}
+
+/** What was done, into the audit log. `details` never hold a secret. */
+export function note(
+  audit: AuditLog,
+  request: FastifyRequest,
+  action: string,
+  subject: string,
+  details: Record<string, unknown> = {},
+): void {
+  const { name: actor, address } = actorOf(request);
+  audit.add({ actor, address, action, subject, outcome: 'done', details });
 }

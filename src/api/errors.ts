@@ -43,7 +43,7 @@ export interface ErrorAnswer {
 }
 
 /** What is told of an error; a defect of ours is told by a number only, and is in the log. */
-export function errorAnswer(error: unknown, request_id: string): ErrorAnswer {
+function errorAnswer(error: unknown, request_id: string): ErrorAnswer {
   if (error instanceof OperatingError) {
     const [status, what_to_do] = OPERATING[error.code] ?? [400, 'Correct the request.'];
     return { status, code: error.code, message: error.message, what_to_do };

@@ -10,7 +10,7 @@ import { csvOf } from './csv.ts';
 import { ErrorBody } from './errors.ts';
 import { readInSlices } from './slices.ts';
 
-export const MAX_PAGE = 1000;
+const MAX_PAGE = 1000;
 const DEFAULT_PAGE = 50;
 
 /** Whose database a request is about. */

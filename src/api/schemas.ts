@@ -17,4 +17,3 @@ export const Words = (known: readonly string[]) =>
   });
 export const wordsOf = (text: string | undefined): string[] | undefined => text?.split(',');
 export const IdParams = Type.Object({ id: Id });
-export const Nothing = Type.Null({ description: 'Done.' });

@@ -6,7 +6,7 @@ import { OperatingError } from '../errors.ts';
 import type { RunProgram } from './program.ts';
 import { StoreAccess } from './store-access.ts';
 
-export const CAPTURES_FOLDER = 'captures';
+const CAPTURES_FOLDER = 'captures';
 /** The reference product's limit of an upload. */
 export const MAX_CAPTURE_BYTES = 2 * 2 ** 30;
 const MAX_TOTAL_BYTES = 20 * 2 ** 30;

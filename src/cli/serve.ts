@@ -77,7 +77,7 @@ export function refuseMirrorPort(
 }
 
 /** Says where the API is, and serves it until SIGINT or SIGTERM. `data`: the directory as it was named. */
-export async function serveUntilSignal(
+async function serveUntilSignal(
   options: Omit<ApplianceOptions, 'version' | 'program' | 'program_root'>,
   data: string,
 ): Promise<void> {

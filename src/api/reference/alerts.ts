@@ -8,7 +8,7 @@ import { evidenceFile } from '../v3/alerts.ts';
 import { ENGINE_NAMES, EVENT_TYPES, OTHER_EVENT, SEVERITY_NAMES } from './names.ts';
 
 const N = Nullable;
-export const ReferenceAlert = Type.Object({
+const ReferenceAlert = Type.Object({
   id: Type.Integer(),
   time: Type.Integer(),
   title: Type.String(),
@@ -19,13 +19,13 @@ export const ReferenceAlert = Type.Object({
   destinationDevice: N(Type.Integer()),
   additionalInformation: N(Type.Object({ description: Type.String(), information: Type.Array(Type.String()) })),
 });
-export const ReferenceAlertV2 = Type.Object({
+const ReferenceAlertV2 = Type.Object({
   ...ReferenceAlert.properties,
   sourceDeviceAddress: N(Type.String()),
   destinationDeviceAddress: N(Type.String()),
   remediationSteps: Type.Array(Type.String()),
 });
-export const ReferenceEvent = Type.Object({
+const ReferenceEvent = Type.Object({
   timestamp: Type.Integer(),
   type: Type.String(),
   title: Type.String(),

@@ -21,7 +21,7 @@ const Firmware = Type.Object({
   rack: N(Type.String()),
   slot: N(Type.String()),
 });
-export const ReferenceDevice = Type.Object({
+const ReferenceDevice = Type.Object({
   id: Type.Integer(),
   ipAddresses: N(Strings),
   name: Type.String(),
@@ -36,7 +36,7 @@ export const ReferenceDevice = Type.Object({
   firmware: Type.Array(Firmware),
   hasDynamicAddress: Type.Boolean(),
 });
-export const ReferenceConnection = Type.Object({
+const ReferenceConnection = Type.Object({
   firstDeviceId: Type.Integer(),
   secondDeviceId: Type.Integer(),
   lastSeen: Type.Integer(),

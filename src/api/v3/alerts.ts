@@ -10,7 +10,7 @@ import { ot_sensor } from '../../proto/api.js';
 import { ALERT_STATUSES, type AlertStatus, MAX_COMMENT_LENGTH } from '../../store/operator.ts';
 import { SORTS, type StoredAlert, type StoreReader } from '../../store/queries.ts';
 import type { Answers } from '../answers.ts';
-import { actorOf } from '../authenticate.ts';
+import { actorOf, note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
 import { list, type StoreOf } from '../list.ts';
@@ -65,7 +65,7 @@ export function alertOf(row: StoredAlert): Alert {
 }
 
 /** Throws OperatingError `not_found`. */
-export function storedAlert(reader: StoreReader, id: number): StoredAlert {
+function storedAlert(reader: StoreReader, id: number): StoredAlert {
   const [found] = reader.alerts({ id }).rows;
   if (found === undefined) throw new OperatingError('not_found', `there is no alert ${id}`);
   return found;
@@ -188,12 +188,11 @@ export function alerts(app: FastifyInstance, context: ApiContext, answers: Answe
     async (request) => {
       const { id } = request.params as Static<typeof IdParams>;
       const { status } = request.body as { status: AlertStatus };
-      const { name: actor, address } = actorOf(request);
       const outcome = context.store.operator.setStatus(id, status);
       if (outcome === 'missing') throw new OperatingError('not_found', `there is no alert ${id}`);
       if (outcome === 'replaced')
         throw new OperatingError('conflict', `after alert ${id} was closed the same was found again, and is an alert of its own`);
-      context.audit.add({ actor, address, action: 'alert.status', subject: `${id}`, outcome: 'done', details: { status } });
+      note(context.audit, request, 'alert.status', `${id}`, { status });
       return whole(id);
     },
   );
@@ -219,6 +218,7 @@ export function alerts(app: FastifyInstance, context: ApiContext, answers: Answe
       storedAlert(context.store.reader, id);
       if (!context.store.operator.comment(id, actorOf(request).name, text, Date.now()))
         throw new OperatingError('conflict', `alert ${id} has as many comments as it can have`);
+      note(context.audit, request, 'alert.comment', `${id}`);
       return reply.code(201).send(whole(id));
     },
   );

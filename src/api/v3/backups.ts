@@ -6,7 +6,7 @@ import { filesOf } from '../../backup/request.ts';
 import { applyRestore, confirmRestore, planRestore, restoreStatus, undoRestore } from '../../backup/restore.ts';
 import { OperatingError } from '../../errors.ts';
 import { updateStatus } from '../../update/apply.ts';
-import { actorOf } from '../authenticate.ts';
+import { note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
 import { Ms, Nullable, Text } from '../schemas.ts';
@@ -62,10 +62,6 @@ const KindStatus = Type.Object({ state: Text(), version: Text(), previous: Text(
 export function backups(app: FastifyInstance, { backups, audit, directory, version, program_root }: ApiContext): void {
   const tags = ['backups'];
   const config = { permission: 'backups.manage' } as const;
-  const note = (request: Parameters<typeof actorOf>[0], action: string, subject: string) => {
-    const { name: actor, address } = actorOf(request);
-    audit.add({ actor, address, action, subject, outcome: 'done', details: {} });
-  };
   const nameOf = (request: { params: unknown }) => (request.params as NameParams).name;
 
   app.get(
@@ -109,7 +105,7 @@ export function backups(app: FastifyInstance, { backups, audit, directory, versi
     async (request, reply) => {
       const { file, ...made } = await backups.create('manual');
       const name = file.split('/').at(-1)!;
-      note(request, 'backup.create', name);
+      note(audit, request, 'backup.create', name);
       return reply.code(201).send({ name, ...made });
     },
   );
@@ -127,7 +123,7 @@ export function backups(app: FastifyInstance, { backups, audit, directory, versi
     },
     async (request, reply) => {
       const { file, name, size } = backups.find(nameOf(request));
-      note(request, 'backup.fetch', name);
+      note(audit, request, 'backup.fetch', name);
       void reply.header('content-disposition', `attachment; filename="${name}"`).header('content-length', size);
       return reply.type('application/octet-stream').send(fs.createReadStream(file));
     },
@@ -140,7 +136,7 @@ export function backups(app: FastifyInstance, { backups, audit, directory, versi
     },
     async (request, reply) => {
       backups.remove(nameOf(request));
-      note(request, 'backup.delete', nameOf(request));
+      note(audit, request, 'backup.delete', nameOf(request));
       return reply.code(204).send();
     },
   );
@@ -207,7 +203,7 @@ export function backups(app: FastifyInstance, { backups, audit, directory, versi
     },
     async (request, reply) => {
       const report = await applyRestore(restoreRequest(request), { at_next_start: true });
-      note(request, 'backup.restore', nameOf(request));
+      note(audit, request, 'backup.restore', nameOf(request));
       return reply.code(202).send(planOf(report));
     },
   );
@@ -235,7 +231,7 @@ export function backups(app: FastifyInstance, { backups, audit, directory, versi
     },
     async (request) => {
       const status = confirmRestore(directory);
-      note(request, 'restore.confirm', status.backup);
+      note(audit, request, 'restore.confirm', status.backup);
       return status;
     },
   );
@@ -250,7 +246,7 @@ export function backups(app: FastifyInstance, { backups, audit, directory, versi
       if (before.state !== 'armed')
         throw new OperatingError('conflict', 'no restore waits; one that was done is undone by ot-sensor restore undo');
       const status = undoRestore(directory);
-      note(request, 'restore.cancel', before.backup);
+      note(audit, request, 'restore.cancel', before.backup);
       return status;
     },
   );

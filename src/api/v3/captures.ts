@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { MAX_CAPTURE_BYTES } from '../../appliance/captures.ts';
 import type { Answers } from '../answers.ts';
-import { actorOf } from '../authenticate.ts';
+import { note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
 import { Ms, Nullable, Text } from '../schemas.ts';
@@ -29,11 +29,6 @@ export function captures(app: FastifyInstance, context: ApiContext, answers: Ans
   const { captures, audit } = context;
   const tags = ['captures'];
   const config = { permission: 'captures.play' } as const;
-  const note = (request: Parameters<typeof actorOf>[0], action: string) => {
-    const { name: actor, address } = actorOf(request);
-    const subject = (request.params as NameParams).name;
-    audit.add({ actor, address, action, subject, outcome: 'done', details: {} });
-  };
 
   app.get(
     '/captures',
@@ -74,7 +69,7 @@ export function captures(app: FastifyInstance, context: ApiContext, answers: Ans
       },
       async (request, reply) => {
         const uploaded = await captures.upload((request.params as NameParams).name, request.body as Readable | undefined);
-        note(request, 'capture.upload');
+        note(audit, request, 'capture.upload', (request.params as NameParams).name);
         return reply.code(201).send(uploaded);
       },
     );
@@ -93,7 +88,7 @@ export function captures(app: FastifyInstance, context: ApiContext, answers: Ans
     async (request, reply) => {
       const { name } = request.params as NameParams;
       const started = captures.play(name);
-      note(request, 'capture.play');
+      note(audit, request, 'capture.play', (request.params as NameParams).name);
       return reply.code(202).send(started);
     },
   );
@@ -110,7 +105,7 @@ export function captures(app: FastifyInstance, context: ApiContext, answers: Ans
     },
     async (request, reply) => {
       captures.delete((request.params as NameParams).name);
-      note(request, 'capture.delete');
+      note(audit, request, 'capture.delete', (request.params as NameParams).name);
       return reply.code(204).send();
     },
   );

@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
-import { actorOf } from '../authenticate.ts';
+import { note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
 import { Ms, Text } from '../schemas.ts';
@@ -23,10 +23,6 @@ const Pem = Type.String({ minLength: 1, maxLength: 1 << 18 });
 export function certificate(app: FastifyInstance, { certificate, audit }: ApiContext): void {
   const config = { permission: 'certificates.manage' } as const;
   const tags = ['certificate'];
-  const note = (request: Parameters<typeof actorOf>[0], action: string, subject: string) => {
-    const { name: actor, address } = actorOf(request);
-    audit.add({ actor, address, action, subject, outcome: 'done', details: {} });
-  };
 
   app.get(
     '/certificate',
@@ -52,7 +48,7 @@ export function certificate(app: FastifyInstance, { certificate, audit }: ApiCon
     },
     async (request) => {
       const { names, organisation } = request.body as { names: string[]; organisation?: string };
-      note(request, 'certificate.request', names[0]);
+      note(audit, request, 'certificate.request', names[0]);
       return { request: await certificate.request(names, organisation) };
     },
   );
@@ -73,7 +69,7 @@ export function certificate(app: FastifyInstance, { certificate, audit }: ApiCon
     async (request) => {
       const { certificate: pem, key, passphrase } = request.body as { certificate: string; key?: string; passphrase?: string };
       const facts = certificate.import(pem, key, passphrase);
-      note(request, 'certificate.import', facts.sha256_fingerprint);
+      note(audit, request, 'certificate.import', facts.sha256_fingerprint);
       return facts;
     },
   );

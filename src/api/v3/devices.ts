@@ -4,7 +4,7 @@ import { OperatingError } from '../../errors.ts';
 import { ot_sensor } from '../../proto/api.js';
 import { type DeviceMarks, SORTS, type StoredDevice, type StoreReader } from '../../store/queries.ts';
 import type { Answers } from '../answers.ts';
-import { actorOf } from '../authenticate.ts';
+import { actorOf, note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
 import { list, type StoreOf } from '../list.ts';
@@ -121,7 +121,7 @@ export function deviceOf(row: StoredDevice, marks: DeviceMarks | undefined): Dev
   };
 }
 
-export function devicesOf(reader: StoreReader, rows: readonly StoredDevice[]): Device[] {
+function devicesOf(reader: StoreReader, rows: readonly StoredDevice[]): Device[] {
   const marks = reader.marks(rows.map((row) => row.id));
   return rows.map((row) => deviceOf(row, marks.get(row.id)));
 }
@@ -205,17 +205,9 @@ export function devices(app: FastifyInstance, context: ApiContext, answers: Answ
     async (request) => {
       const { id } = request.params as Static<typeof IdParams>;
       const changes = request.body as Static<typeof Marks>;
-      const actor = actorOf(request);
-      if (!context.store.operator.mark(id, changes, actor.name, Date.now()))
+      if (!context.store.operator.mark(id, changes, actorOf(request).name, Date.now()))
         throw new OperatingError('not_found', `there is no device ${id}`);
-      context.audit.add({
-        actor: actor.name,
-        address: actor.address,
-        action: 'device.mark',
-        subject: `${id}`,
-        outcome: 'done',
-        details: changes,
-      });
+      note(context.audit, request, 'device.mark', `${id}`, changes);
       return one(id);
     },
   );

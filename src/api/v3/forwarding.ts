@@ -1,6 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
-import { actorOf } from '../authenticate.ts';
+import { note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
 import { Ms, Text } from '../schemas.ts';
@@ -50,8 +50,7 @@ export function forwarding(app: FastifyInstance, { forwarder, audit }: ApiContex
     async (request) => {
       const { name } = request.params as Static<typeof NameParams>;
       const result = await forwarder.test(name);
-      const { name: actor, address } = actorOf(request);
-      audit.add({ actor, address, action: 'forwarding.test', subject: name, outcome: 'done', details: { ok: result.ok } });
+      note(audit, request, 'forwarding.test', name, { ok: result.ok });
       return result;
     },
   );

@@ -1,10 +1,10 @@
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { SECRET_SET } from '../../appliance/settings.ts';
-import { OperatingError } from '../../errors.ts';
-import { actorOf } from '../authenticate.ts';
+import { actorOf, note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
+import { expectedVersion } from '../if-match.ts';
 import { Ms, Text } from '../schemas.ts';
 
 const Version = Type.Object({ version: Type.Integer(), changed_ms: Ms, changed_by: Text() });
@@ -65,20 +65,9 @@ export function settings(app: FastifyInstance, { settings, sections, audit }: Ap
         },
       },
       async (request) => {
-        const actor = actorOf(request);
-        const match = /^"?(\d+)"?$/.exec(request.headers['if-match'] ?? '');
-        if (request.headers['if-match'] !== undefined && match === null)
-          throw new OperatingError('usage', 'If-Match: it takes the version that was read, such as "3"');
-        settings.write(section, request.body, actor.name, Date.now(), match === null ? undefined : Number(match[1]));
+        settings.write(section, request.body, actorOf(request).name, Date.now(), expectedVersion(request));
         const shown = settings.show(section);
-        audit.add({
-          actor: actor.name,
-          address: actor.address,
-          action: 'settings.change',
-          subject: name,
-          outcome: 'done',
-          details: { version: shown.version },
-        });
+        note(audit, request, 'settings.change', name, { version: shown.version });
         return shown;
       },
     );

@@ -176,6 +176,7 @@ describe('an alert', () => {
       status: 201,
       json: { alert: { comments: 1 }, comments: [{ author: 'token test of analyst', text: 'Wartung, ja' }] },
     });
+    expect((await get('/audit?action=alert.comment')).items[0]).toMatchObject({ subject: `${id}` });
     expect((await patch('closed')).json.alert.status).toBe('closed');
     expect((await get('/alerts?status=open&kind=device_stop')).items).toEqual([]);
     expect((await patch('open')).json).toMatchObject({

@@ -115,6 +115,7 @@ describe('the zone policy', () => {
     expect(shown.conduits.length).toBeGreaterThan(0);
     expect((await apply(`${policy}\n# second\n`, { 'if-match': '"1"' })).json.version).toBe(2);
     expect((await apply(policy, { 'if-match': '"1"' })).status).toBe(409);
+    expect((await apply(policy, { 'if-match': 'yesterday' })).status).toBe(400);
     expect((await apply('zones: 1')).status).toBe(400);
     const back = await api.ask({ method: 'POST', url: '/api/v3/zones/versions/1/apply' });
     expect(back.json).toMatchObject({ version: 3, comment: 'version 1 again' });

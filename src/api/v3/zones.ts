@@ -5,9 +5,10 @@ import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { MAX_POLICY_BYTES } from '../../appliance/zone-policies.ts';
 import { OperatingError } from '../../errors.ts';
-import { actorOf } from '../authenticate.ts';
+import { actorOf, note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
+import { expectedVersion } from '../if-match.ts';
 import { Ms, Nullable, Text } from '../schemas.ts';
 
 const Policy = Type.String({
@@ -190,8 +191,7 @@ export function zones(app: FastifyInstance, context: ApiContext): void {
     },
     async (request) => {
       const { policy, comment = '' } = request.body as { policy: string; comment?: string };
-      const match = /^"?(\d+)"?$/.exec(request.headers['if-match'] ?? '')?.[1];
-      return applied(request, policy, comment, match === undefined ? undefined : Number(match));
+      return applied(request, policy, comment, expectedVersion(request));
     },
   );
   app.post(
@@ -212,10 +212,8 @@ export function zones(app: FastifyInstance, context: ApiContext): void {
   );
 
   function applied(request: Parameters<typeof actorOf>[0], policy: string, comment: string, expected?: number) {
-    const { name: actor, address } = actorOf(request);
-    const result = zone_policies.apply(policy, comment, actor, Date.now(), expected);
-    const details = { version: result.version, comment };
-    audit.add({ actor, address, action: 'zones.apply', subject: 'zones', outcome: 'done', details });
+    const result = zone_policies.apply(policy, comment, actorOf(request).name, Date.now(), expected);
+    note(audit, request, 'zones.apply', 'zones', { version: result.version, comment });
     return result;
   }
 }
