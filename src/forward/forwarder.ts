@@ -204,7 +204,7 @@ export class Forwarder {
 function lastIds({ store, notifications }: Pick<ForwarderOptions, 'store' | 'notifications'>): Record<ItemSource, number> {
   let alerts = 0;
   try {
-    alerts = store.reader.lastAlertId();
+    alerts = store.reader.lastId('alerts');
   } catch (error) {
     if (!(error instanceof StoreError) || error.code !== 'store_missing') throw error;
   }

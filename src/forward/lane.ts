@@ -277,7 +277,7 @@ export class Lane {
   private newestId(source: ItemSource): number | null {
     if (source === 'notifications') return this.options.notifications.newestId();
     try {
-      return this.options.store.reader.lastAlertId();
+      return this.options.store.reader.lastId('alerts');
     } catch (error) {
       if (error instanceof StoreError && error.code === 'store_missing') return null;
       throw error;
