@@ -9,6 +9,7 @@ import type { ZonePolicies } from '../appliance/zone-policies.ts';
 import type { Backups } from '../backup/schedule.ts';
 import type { Forwarder } from '../forward/forwarder.ts';
 import type { Health } from '../health/health.ts';
+import type { Updates } from '../update/requests.ts';
 import type { AuditLog } from '../users/audit.ts';
 import type { Tokens } from '../users/tokens.ts';
 import type { Users } from '../users/users.ts';
@@ -33,7 +34,6 @@ export interface ApiContext {
   zone_policies: ZonePolicies;
   captures: Captures;
   backups: Backups;
-  /** Where the versions of the program lie. */
-  program_root: string;
+  updates: Updates;
   run: RunProgram;
 }

@@ -27,6 +27,7 @@ import { forwarding } from './v3/forwarding.ts';
 import { health } from './v3/health.ts';
 import { settings } from './v3/settings.ts';
 import { stream } from './v3/stream.ts';
+import { updates } from './v3/updates.ts';
 import { zones } from './v3/zones.ts';
 
 /** A certificate with its chain and the key, PEM; null: plain HTTP, for loopback alone. */
@@ -54,6 +55,7 @@ const OURS = [
   zones,
   captures,
   backups,
+  updates,
 ] as const;
 const REFERENCE: readonly [prefix: string, plugin: (app: FastifyInstance, context: ApiContext) => void][] = [
   ['/api/v1', referenceDevices],

@@ -1,4 +1,5 @@
 /** For tests of the API: one over the database of a replayed plant, with a user of each role, asked without a network. */
+import path from 'node:path';
 import type { FastifyInstance, InjectOptions, RouteOptions } from 'fastify';
 import { closeServices, openServices } from '../appliance/services.ts';
 import { createBackup } from '../backup/create.ts';
@@ -49,7 +50,8 @@ export async function testApi({ database = true, prepare }: TestApiOptions = {})
     version: '1.2.3',
     directory,
     program: PROGRAM,
-    program_root: directory,
+    program_root: path.join(directory, 'opt'),
+    update_root_keys: [path.join(directory, 'root.pub')],
     config_file: '',
     // Their processes are files of the build.
     backup_work: { create: (request) => createBackup(request), verify: (request) => verifyBackup(request) },

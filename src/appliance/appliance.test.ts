@@ -25,6 +25,7 @@ const start = (changes: object = {}) =>
     directory: folder,
     program: PROGRAM,
     program_root: folder,
+    update_root_keys: [],
     config_file: '',
     host: '127.0.0.1',
     port: 0,

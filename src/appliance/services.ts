@@ -6,6 +6,7 @@ import { Forwarder } from '../forward/forwarder.ts';
 import { Health } from '../health/health.ts';
 import { log } from '../log.ts';
 import { MANAGED_ZONES } from '../sensor/control.ts';
+import { rootKeysIn, Updates } from '../update/requests.ts';
 import { Captures } from './captures.ts';
 import { Certificate } from './certificate.ts';
 import { openManagement } from './management.ts';
@@ -26,6 +27,8 @@ export interface ServiceOptions {
   program: string;
   /** Where the versions of the program lie. */
   program_root: string;
+  /** Files of the public root keys of updates, of which some may not be there. */
+  update_root_keys: readonly string[];
   /** The settings file of `run`, which belongs into backups; '' where there is none. */
   config_file: string;
   /** What makes and checks backups, where it is not to be a process of its own. */
@@ -38,6 +41,7 @@ export function openServices({
   directory,
   program,
   program_root,
+  update_root_keys,
   config_file,
   backup_work,
 }: ServiceOptions): ApiContext {
@@ -92,7 +96,12 @@ export function openServices({
   return {
     version,
     directory,
-    program_root,
+    updates: new Updates({
+      directory,
+      root: program_root,
+      root_keys: () => rootKeysIn(update_root_keys),
+      program_version: version,
+    }),
     sections: SECTIONS,
     store,
     health,

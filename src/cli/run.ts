@@ -1,7 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { type Config, readConfig } from '../config.ts';
+import { type Config, readConfig, SETTINGS } from '../config.ts';
 import { OperatingError } from '../errors.ts';
 import { accountText } from '../sensor/account.ts';
 import { announceSensor, MANAGED_ZONES } from '../sensor/control.ts';
@@ -41,6 +41,16 @@ export function loadConfig(file: string, options: { without_mirror_port?: boolea
   if (config !== null) return withManagedZones(config);
   const lines = faults.map((fault) => printable(`${file}:${faultText(fault)}`)).join('\n');
   throw new OperatingError('config', `the settings have faults; nothing was done\n${lines}`);
+}
+
+/** The data directory that a settings file names; also where it has faults, since a version may have to be installed to mend them with. */
+export function dataOf(file: string): string {
+  try {
+    return loadConfig(file, { without_mirror_port: true }).data;
+  } catch (error) {
+    if (error instanceof OperatingError) return SETTINGS.settings.data.value;
+    throw error;
+  }
 }
 
 /** Where the settings name no zone policy, the one that is managed over the API holds. */

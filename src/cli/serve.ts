@@ -9,7 +9,7 @@ import { FIRST_PASSWORD_FILE } from '../users/first-user.ts';
 import { version } from '../version.ts';
 import { integer } from './arguments.ts';
 import { DEFAULT_DATA } from './data.ts';
-import { DEFAULT_ROOT } from './update.ts';
+import { DEFAULT_ROOT, DEFAULT_ROOT_KEY } from './update.ts';
 
 const DEFAULT_HOST = '127.0.0.1';
 const DEFAULT_PORT = 8443;
@@ -78,7 +78,7 @@ export function refuseMirrorPort(
 
 /** Says where the API is, and serves it until SIGINT or SIGTERM. `data`: the directory as it was named. */
 async function serveUntilSignal(
-  options: Omit<ApplianceOptions, 'version' | 'program' | 'program_root'>,
+  options: Omit<ApplianceOptions, 'version' | 'program' | 'program_root' | 'update_root_keys'>,
   data: string,
 ): Promise<void> {
   const stopped = new Promise<void>((resolve) => {
@@ -88,6 +88,7 @@ async function serveUntilSignal(
     version: version(),
     program: process.argv[1],
     program_root: DEFAULT_ROOT,
+    update_root_keys: [DEFAULT_ROOT_KEY],
     ...options,
   });
   log.info({ url: appliance.url }, 'the API is served');

@@ -9,11 +9,12 @@ import { OperatingError } from '../errors.ts';
 import { checkPolicyFile } from '../policy/check.ts';
 import { Service } from '../sensor/service.ts';
 import { type Answers, readAnswers } from '../setup/answers.ts';
-import { asOwnerOf, FIRST_SETTINGS, nameInCertificate } from '../setup/first-start.ts';
+import { asOwnerOfMade, FIRST_SETTINGS, nameInCertificate } from '../setup/first-start.ts';
 import { changedSettings, settingsText, writeSettings } from '../setup/settings-file.ts';
 import { type Conversation, proposeZones } from '../setup/zone-proposal.ts';
 import { StoreReader } from '../store/queries.ts';
 import { DATABASE_FILE } from '../store/writer.ts';
+import { requestFile } from '../update/requests.ts';
 import { faultText } from '../yaml/fault.ts';
 import { readPages } from './data.ts';
 import { fileReason } from './failure.ts';
@@ -69,10 +70,11 @@ export async function runSetup(args: SetupArguments): Promise<void> {
     const backup = changed === text ? null : writeSettings(file, changed, new Date());
     say(backup === null ? `${file} is as it was` : `${file} was written${backup === '' ? '' : `; the one before is ${backup}`}`);
     if (proposal !== null) writeProposal(proposal, path.dirname(file));
-    if (await asOwnerOf(data, () => nameInCertificate(data, host))) say(`a new self-signed certificate names ${host}`);
+    if (await asOwnerOfMade(data, () => nameInCertificate(data, host))) say(`a new self-signed certificate names ${host}`);
     if (file === DEFAULT_CONFIG) allowData(data);
     sayTime();
-    if (fs.existsSync('/run/systemd/system')) say(`now: systemctl daemon-reload && systemctl restart ${UNITS.join(' ')}`);
+    const units = [...UNITS, 'ot-sensor-update.path'].join(' ');
+    if (fs.existsSync('/run/systemd/system')) say(`now: systemctl daemon-reload && systemctl restart ${units}`);
   } finally {
     terminal?.close();
   }
@@ -229,10 +231,14 @@ function writeProposal({ text, zones, conduits, left_out }: ReturnType<typeof pr
   );
 }
 
-/** The units may write the usual data directory alone: another one is to be named to systemd. */
+/** The units may write the usual data directory alone, and wait for requests there: another one is to be named to systemd. */
 function allowData(data: string): void {
   if (process.geteuid?.() !== 0 || !fs.existsSync('/etc/systemd/system')) return;
-  for (const unit of UNITS) {
+  const write = `[Service]\nReadWritePaths="${data}"\n`;
+  const wait = `[Path]\nPathExists=\nPathExists=${requestFile(data)}\n`;
+  for (const [unit, text] of [...UNITS, 'ot-sensor-update.service']
+    .map((unit) => [unit, write])
+    .concat([['ot-sensor-update.path', wait]])) {
     const folder = `/etc/systemd/system/${unit}.d`;
     const file = path.join(folder, 'data.conf');
     if (data === '/var/lib/ot-sensor') {
@@ -240,7 +246,7 @@ function allowData(data: string): void {
       continue;
     }
     fs.mkdirSync(folder, { recursive: true });
-    fs.writeFileSync(file, `# Made by ot-sensor setup.\n[Service]\nReadWritePaths="${data}"\n`);
+    fs.writeFileSync(file, `# Made by ot-sensor setup.\n${text}`);
   }
 }
 

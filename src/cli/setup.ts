@@ -1,15 +1,14 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import type { Command } from 'commander';
-import { SETTINGS } from '../config.ts';
 import { OperatingError } from '../errors.ts';
-import { asOwnerOf, makeFirstSettings, makeFirstUserAndCertificate } from '../setup/first-start.ts';
+import { asOwnerOfMade, makeFirstSettings, makeFirstUserAndCertificate } from '../setup/first-start.ts';
 import { adoptVersion } from '../update/apply.ts';
 import { isVersion } from '../update/versions.ts';
 import { FIRST_PASSWORD_FILE } from '../users/first-user.ts';
 import { integer, names } from './arguments.ts';
 import { EXIT_FINDINGS } from './failure.ts';
-import { DEFAULT_CONFIG, loadConfig } from './run.ts';
+import { DEFAULT_CONFIG, dataOf, loadConfig } from './run.ts';
 import { DEFAULT_ROOT } from './update.ts';
 
 export function register(program: Command): void {
@@ -71,7 +70,7 @@ export interface SetupArguments {
 async function prepare({ config: file }: { config: string }): Promise<void> {
   if (makeFirstSettings(file)) process.stdout.write(`${file} was made\n`);
   const { data } = loadConfig(file, { without_mirror_port: true });
-  const first = await asOwnerOf(data, () => makeFirstUserAndCertificate(data));
+  const first = await asOwnerOfMade(data, () => makeFirstUserAndCertificate(data));
   if (first === null) return;
   // The first password is shown to people only: what else reads this keeps a log.
   const password = process.stdout.isTTY
@@ -94,16 +93,6 @@ function switchVersion(folder: string, args: { root: string; config: string; all
   else if (from !== '' && from !== to) {
     const data = copied ? '' : '; a sensor is running on the databases: they were not copied';
     process.stdout.write(`version ${to} is in use now; ot-sensor update rollback goes back to ${from}${data}\n`);
-  }
-}
-
-/** Also where the settings have faults: a version has to be installed to mend them with. */
-function dataOf(file: string): string {
-  try {
-    return loadConfig(file, { without_mirror_port: true }).data;
-  } catch (error) {
-    if (error instanceof OperatingError) return SETTINGS.settings.data.value;
-    throw error;
   }
 }
 

@@ -4,6 +4,7 @@ import path from 'node:path';
 import { promisify } from 'node:util';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { DATABASES } from '../backup/manifest.ts';
+import { asOwnerOf, ownerOf } from '../backup/owner.ts';
 import { migrateDatabase } from '../backup/verify.ts';
 import { OperatingError } from '../errors.ts';
 import {
@@ -17,21 +18,27 @@ import {
 import { applyUpdate, recoverUpdate, rollbackUpdate, type UpdateHooks, type UpdateStep, updateStatus } from '../update/apply.ts';
 import { buildBundle, signBundle } from '../update/bundle.ts';
 import { checkApplies, openBundle, type UpdateKind } from '../update/manifest.ts';
+import { newId, ProgressFile, readProgress, settleProgress, type UpdateProgress } from '../update/progress.ts';
+import { runRequested } from '../update/requested.ts';
+import { rootKeysIn } from '../update/requests.ts';
 import { certifyKey } from '../update/signing-key.ts';
+import { Units } from '../update/units.ts';
 import { isVersion } from '../update/versions.ts';
 import { oneOf } from './arguments.ts';
 import { backUp, configOption } from './backup.ts';
-import { dataOption, time } from './data.ts';
+import { dataOption, time, timeText } from './data.ts';
 import { EXIT_FINDINGS, fileReason } from './failure.ts';
+import { DEFAULT_CONFIG, dataOf } from './run.ts';
+import { printable } from './table.ts';
 import { managed } from './users.ts';
 
 /** Where an appliance has the program and the root keys. */
 export const DEFAULT_ROOT = '/opt/ot-sensor';
-const DEFAULT_ROOT_KEY = '/etc/ot-sensor/update-root.pub';
+export const DEFAULT_ROOT_KEY = '/etc/ot-sensor/update-root.pub';
 const PROGRAM = 'dist/program/main.js';
 const CHECK_MS = 60_000;
 const MIGRATE_MS = 6 * 3_600_000;
-const KINDS = ['software', 'content'];
+const KINDS = ['software', 'content'] as const;
 const run = promisify(execFile);
 
 interface RootArguments {
@@ -84,10 +91,31 @@ Examples:
     .action((file: string, args: ApplyArguments) => apply(file, args, running()));
   update
     .command('status')
-    .description('say what is installed, and what can be gone back to')
+    .description('say what is installed, what can be gone back to, and how far an update is')
     .addOption(rootOption())
     .addHelpText('after', '\nExample:\n  $ ot-sensor update status')
     .action(({ root }: RootArguments) => status(root));
+  update
+    .command('confirm')
+    .description('keep an update that was installed over the API: it cannot be undone over the API any more')
+    .addOption(rootOption())
+    .addHelpText('after', '\nExample:\n  $ ot-sensor update confirm')
+    .action(({ root }: RootArguments) => {
+      const progress = new ProgressFile(root, { id: '', action: 'confirm', by: 'command' });
+      const { unconfirmed } = progress;
+      progress.done(null);
+      if (unconfirmed === null) throw new OperatingError('conflict', 'no update waits to be confirmed');
+      process.stdout.write(`${unconfirmed.kind} ${unconfirmed.to} stays; ot-sensor update rollback goes back all the same\n`);
+    });
+  update
+    .command('requested')
+    .description('for the unit ot-sensor-update.service: as root, do what was asked for over the API')
+    .addOption(new Option('--config <file>', 'settings file, which names the data directory').default(DEFAULT_CONFIG))
+    .addOption(rootOption())
+    .addOption(rootKeyOption())
+    .addOption(serviceOption())
+    .addHelpText('after', '\nExample:\n  $ ot-sensor update requested --service ot-sensor --service ot-sensor-api')
+    .action((args: RequestedArguments) => requested(args, running()));
   update
     .command('rollback')
     .description('go back to the version before the last update')
@@ -98,7 +126,15 @@ Examples:
     .addHelpText('after', '\nExample:\n  $ ot-sensor update rollback --service ot-sensor')
     .action(
       async ({ root, kind, withData, service }: RootArguments & ServiceArguments & { kind: UpdateKind; withData?: true }) => {
-        await rollbackUpdate(root, services(service), { kind, with_data: withData });
+        const units = new Units(service);
+        const progress = new ProgressFile(root, { id: '', action: 'undo', by: 'command' });
+        await followed(progress, () =>
+          rollbackUpdate(
+            root,
+            { stop: () => units.stop(), start: () => units.start(), onStep: (step) => progress.step(step) },
+            { kind, with_data: withData },
+          ),
+        );
         status(root);
       },
     );
@@ -110,7 +146,10 @@ Examples:
     .addOption(rootOption())
     .addHelpText('after', '\nExample:\n  $ ot-sensor update recover')
     .action(({ root }: RootArguments) => {
-      if (recoverUpdate(root).restart) process.exitCode = EXIT_FINDINGS;
+      const recovered = recoverUpdate(root);
+      if (KINDS.every((kind) => ['none', 'installed'].includes(recovered[kind].state)))
+        settleProgress(root, (kind) => recovered[kind].version);
+      if (recovered.restart) process.exitCode = EXIT_FINDINGS;
     });
   update
     .command('migrate')
@@ -260,70 +299,117 @@ async function verify(
 }
 
 async function apply(file: string, args: ApplyArguments, running: string): Promise<void> {
-  const { root, data, config, service, probe, allowDowngrade } = args;
-  const has_data = DATABASES.some((name) => fs.existsSync(path.join(data, name)));
+  const data = path.resolve(args.data);
+  const appliance = { root: path.resolve(args.root), data, root_keys: rootKeys(args), program_version: running };
   const steps: UpdateStep[] = [];
-  const hooks: UpdateHooks = {
-    ...services(service),
-    ...(args.backup && has_data ? { backup: () => backUp(running, 'before_update', { data, config }) } : {}),
+  const progress = new ProgressFile(appliance.root, { id: newId(), action: 'apply', by: 'command' });
+  const hooks = hooksFor(args, running, steps);
+  const request = { ...appliance, file, allow_downgrade: args.allowDowngrade === true, now_ms: Date.now() };
+  // Told when it is over: in between the databases are copied and exchanged.
+  const manifest = await followed(progress, () =>
+    applyUpdate(request, {
+      ...hooks,
+      onStep(step) {
+        progress.step(step);
+        hooks.onStep?.(step);
+      },
+      onProgress: (done, total) => progress.bytes(done, total),
+    }),
+  ).finally(() => tell(data, steps));
+  process.stdout.write(`${manifest.kind} ${manifest.version} is installed; ot-sensor update rollback goes back\n`);
+}
+
+/** What somebody who is root asked for himself leaves nothing to be confirmed. */
+async function followed<Result>(progress: ProgressFile, act: () => Promise<Result>): Promise<Result> {
+  try {
+    const result = await act();
+    progress.done(null);
+    return result;
+  } catch (error) {
+    progress.failed((error as Error).message);
+    throw error;
+  }
+}
+
+type RequestedArguments = RootArguments & KeyArguments & ServiceArguments & { config: string };
+
+async function requested(args: RequestedArguments, running: string): Promise<void> {
+  const data = dataOf(args.config);
+  const steps: UpdateStep[] = [];
+  const hooks = hooksFor({ ...args, data, backup: true }, running, steps);
+  const appliance = { root: path.resolve(args.root), data, root_keys: rootKeys(args), program_version: running };
+  const done = await runRequested({ ...appliance, now_ms: Date.now() }, hooks).finally(() => tell(data, steps));
+  process.stdout.write(done === null ? 'nothing was asked for\n' : `${done.action}: done\n`);
+}
+
+/** How this appliance is stopped, started, backed up and looked at. Each step is said, and added to `steps`. */
+function hooksFor(
+  { data, config, service, probe, backup }: Pick<ApplyArguments, 'data' | 'config' | 'service' | 'probe' | 'backup'>,
+  running: string,
+  steps: UpdateStep[],
+): UpdateHooks {
+  const has_data = DATABASES.some((name) => fs.existsSync(path.join(data, name)));
+  const units = new Units(service);
+  // What is done with the data is done as the service would do it.
+  const child = () => (has_data ? (ownerOf(data) ?? {}) : {});
+  return {
+    stop: () => units.stop(),
+    start: () => units.start(),
+    ...(backup && has_data ? { backup: () => asOwnerOf(data, () => backUp(running, 'before_update', { data, config })) } : {}),
     // The program that is to be installed knows its own schema.
     migrate: async (program, where) =>
       void (await run(process.execPath, [path.join(program, PROGRAM), 'update', 'migrate', '--data', where], {
         timeout: MIGRATE_MS,
+        ...child(),
       })),
     async check(program, { kind, version: wanted }) {
       if (kind === 'content') return;
-      const { stdout } = await run(process.execPath, [path.join(program, PROGRAM), '--version'], { timeout: CHECK_MS });
+      const options = { timeout: CHECK_MS, ...child() };
+      const { stdout } = await run(process.execPath, [path.join(program, PROGRAM), '--version'], options);
       if (stdout.trim() !== wanted)
         throw new OperatingError('update', `it says it is version ${stdout.trim().slice(0, 100)}, and not ${wanted}`);
     },
-    ...(probe === undefined ? {} : { probe: async () => void (await run('sh', ['-c', probe], { timeout: CHECK_MS })) }),
+    async probe({ kind }) {
+      if (kind === 'software') await units.probe();
+      if (probe !== undefined) await run('sh', ['-c', probe], { timeout: CHECK_MS });
+    },
     onStep: (step) => {
       steps.push(step);
       const { message } = step;
       process.stderr.write(`ot-sensor: ${step.step}: ${step.outcome}${message === '' ? '' : `: ${message}`}\n`);
     },
   };
-  const request = {
-    file,
-    root: path.resolve(root),
-    data: path.resolve(data),
-    root_keys: rootKeys(args),
-    allow_downgrade: allowDowngrade === true,
-    program_version: running,
-    now_ms: Date.now(),
-  };
-  // Told when it is over: in between the databases are copied and exchanged.
-  const manifest = await applyUpdate(request, hooks).finally(() => (has_data ? tell(data, steps) : undefined));
-  process.stdout.write(`${manifest.kind} ${manifest.version} is installed; ot-sensor update rollback goes back\n`);
 }
 
 /** Each step into the audit log, and what came of it as a notification, which is forwarded if wanted. */
 async function tell(data: string, steps: readonly UpdateStep[]): Promise<void> {
-  await managed(data, ({ audit, notifications }) => {
-    for (const { step, outcome, kind, from, to, message } of steps)
-      audit.add({
-        actor: 'root',
-        address: '',
-        action: `update.${step}`,
-        subject: `${kind} ${to}`,
-        outcome: outcome === 'done' ? 'done' : 'refused',
-        details: { from, message },
-      });
-    const failed = steps.find((one) => one.outcome === 'failed');
-    const last = steps.at(-1);
-    if (failed !== undefined)
-      notifications.raise('update_failed', `${failed.kind} ${failed.to}`, `The step ${failed.step} failed: ${failed.message}.`);
-    else if (last?.step === 'done') {
-      notifications.raise(
-        'update_installed',
-        `${last.kind} ${last.to}`,
-        `${last.kind} ${last.to} was installed, before it ${last.from || 'none'}.`,
-      );
-      notifications.resolve('update_installed', `${last.kind} ${last.to}`);
-      notifications.resolve('update_failed', `${last.kind} ${last.to}`);
-    }
-  });
+  if (!DATABASES.some((name) => fs.existsSync(path.join(data, name)))) return;
+  await asOwnerOf(data, () =>
+    managed(data, ({ audit, notifications }) => {
+      for (const { step, outcome, kind, from, to, message } of steps)
+        audit.add({
+          actor: 'root',
+          address: '',
+          action: `update.${step}`,
+          subject: `${kind} ${to}`,
+          outcome: outcome === 'done' ? 'done' : 'refused',
+          details: { from, message },
+        });
+      const failed = steps.find((one) => one.outcome === 'failed');
+      const last = steps.at(-1);
+      if (failed !== undefined)
+        notifications.raise('update_failed', `${failed.kind} ${failed.to}`, `The step ${failed.step} failed: ${failed.message}.`);
+      else if (last?.step === 'done') {
+        notifications.raise(
+          'update_installed',
+          `${last.kind} ${last.to}`,
+          `${last.kind} ${last.to} was installed, before it ${last.from || 'none'}.`,
+        );
+        notifications.resolve('update_installed', `${last.kind} ${last.to}`);
+        notifications.resolve('update_failed', `${last.kind} ${last.to}`);
+      }
+    }),
+  );
 }
 
 function status(root: string): void {
@@ -333,20 +419,25 @@ function status(root: string): void {
       state === 'switching' || state === 'rolling_back' ? '; an update is under way, or was broken off (update recover)' : '';
     process.stdout.write(`${kind}: ${current || 'none installed by an update'}${back}${broken}\n`);
   }
+  const progress = readProgress(root);
+  if (progress !== null) process.stdout.write(`${progressText(progress)}\n`);
 }
 
-const services = (units: readonly string[]): Pick<UpdateHooks, 'stop' | 'start'> => ({
-  async stop() {
-    if (units.length > 0) await run('systemctl', ['stop', ...units]);
-  },
-  async start() {
-    if (units.length > 0) await run('systemctl', ['start', ...units]);
-  },
-});
+function progressText(progress: UpdateProgress): string {
+  const { action, by, state, kind, to, doing, done_bytes, total_bytes, message, started_ms, changed_ms, unconfirmed } = progress;
+  const what = `${action}${kind === '' ? '' : ` of ${kind} ${to}`}, asked for ${by === 'api' ? 'over the API' : 'by a command'}`;
+  const part = total_bytes === 0 ? '' : ` (${Math.floor((100 * done_bytes) / total_bytes)} %)`;
+  const texts = {
+    running: `begun ${timeText(started_ms)}, now at ${doing}${part}`,
+    done: `done ${timeText(changed_ms)}`,
+    failed: `failed ${timeText(changed_ms)}: ${message}`,
+  };
+  const open = unconfirmed === null ? '' : `; ${unconfirmed.kind} ${unconfirmed.to} is to be confirmed or undone`;
+  return printable(`${what}: ${texts[state]}${open}`);
+}
 
 function rootKeys({ rootKey }: KeyArguments): PublicKey[] {
-  const files = rootKey.length > 0 ? rootKey : [DEFAULT_ROOT_KEY].filter((file) => fs.existsSync(file));
-  return files.map((file) => parsePublicKey(read(file)));
+  return rootKey.length > 0 ? rootKey.map((file) => parsePublicKey(read(file))) : rootKeysIn([DEFAULT_ROOT_KEY]);
 }
 
 const passwordOf = (file: string | undefined): string => (file === undefined ? '' : read(file).split(/\r?\n/)[0]);

@@ -5,6 +5,7 @@ import path from 'node:path';
 import { Certificate } from '../appliance/certificate.ts';
 import { addressesOf } from '../appliance/host-addresses.ts';
 import { openManagement } from '../appliance/management.ts';
+import { asOwnerOf } from '../backup/owner.ts';
 import { OperatingError } from '../errors.ts';
 import { makeFirstUser } from '../users/first-user.ts';
 
@@ -61,22 +62,10 @@ export async function nameInCertificate(directory: string, host: string): Promis
   return true;
 }
 
-/**
- * Runs `act` as the owner of the directory, where this process is root: what it makes there is the service's to write. The directory is
- * made where it is not there.
- */
-export async function asOwnerOf<Result>(directory: string, act: () => Promise<Result>): Promise<Result> {
+/** Runs `act` as the owner of the directory (see `asOwnerOf`), which is made where it is not there. */
+export function asOwnerOfMade<Result>(directory: string, act: () => Promise<Result>): Promise<Result> {
   makeDataDirectory(directory);
-  const { uid, gid } = fs.statSync(directory);
-  if (process.geteuid?.() !== 0 || uid === 0) return act();
-  process.setegid!(gid);
-  process.seteuid!(uid);
-  try {
-    return await act();
-  } finally {
-    process.seteuid!(0);
-    process.setegid!(0);
-  }
+  return asOwnerOf(directory, act);
 }
 
 /** Made where it is not there, for the service alone: with its user as the owner, where this is root and the package has made that user. */

@@ -478,7 +478,7 @@ function recover(base: string, failure = ''): void {
     held?.close();
   }
   removeTree(path.join(base, STAGING));
-  if (journal.former !== '') writeAtomically(path.join(base, JOURNAL), journal.former);
+  if (journal.former !== '') writeAtomically(path.join(base, JOURNAL), journal.former, 0o644);
   else fs.rmSync(path.join(base, JOURNAL), { force: true });
   syncDirectory(base);
   // No journal speaks of them any more.
@@ -528,7 +528,8 @@ function schemaOf(file: string): number {
 }
 
 const writeJournal = (root: string, journal: Journal): void =>
-  writeAtomically(path.join(root, JOURNAL), JSON.stringify(journal, null, 1));
+  // The service, which is another user, tells of it.
+  writeAtomically(path.join(root, JOURNAL), JSON.stringify(journal, null, 1), 0o644);
 
 function readJournal(base: string): Journal | null {
   const file = path.join(base, JOURNAL);

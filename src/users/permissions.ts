@@ -22,6 +22,7 @@ export const PERMISSIONS = {
   'settings.manage': ['admin', 'change settings, forwarding, stores; send a test'],
   'backups.manage': ['admin', 'make, verify, fetch and restore backups'],
   'updates.read': ['admin', 'what is installed, and what can be gone back to'],
+  'updates.manage': ['admin', 'upload updates, have them installed, confirm or undo them'],
   'certificates.manage': ['admin', 'certificates and their requests'],
   'users.manage': ['admin', 'users, their passwords, all tokens'],
   'audit.read': ['admin', 'the audit log'],

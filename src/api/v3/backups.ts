@@ -5,7 +5,6 @@ import { trustedKeys } from '../../backup/keys.ts';
 import { filesOf } from '../../backup/request.ts';
 import { applyRestore, confirmRestore, planRestore, restoreStatus, undoRestore } from '../../backup/restore.ts';
 import { OperatingError } from '../../errors.ts';
-import { updateStatus } from '../../update/apply.ts';
 import { note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
@@ -56,10 +55,9 @@ const Restore = Type.Object({
   restored_ms: Ms,
   waiting_for: Text(),
 });
-const KindStatus = Type.Object({ state: Text(), version: Text(), previous: Text('What can be gone back to.') });
 
-/** Backups, their restore, and what is installed. What is in a backup, and when one is made, is the section `backup` of the settings. */
-export function backups(app: FastifyInstance, { backups, audit, directory, version, program_root }: ApiContext): void {
+/** Backups, and their restore. What is in a backup, and when one is made, is the section `backup` of the settings. */
+export function backups(app: FastifyInstance, { backups, audit, directory, version }: ApiContext): void {
   const tags = ['backups'];
   const config = { permission: 'backups.manage' } as const;
   const nameOf = (request: { params: unknown }) => (request.params as NameParams).name;
@@ -249,18 +247,5 @@ export function backups(app: FastifyInstance, { backups, audit, directory, versi
       note(audit, request, 'restore.cancel', before.backup);
       return status;
     },
-  );
-  app.get(
-    '/updates',
-    {
-      config: { permission: 'updates.read' },
-      schema: {
-        tags: ['updates'],
-        summary:
-          'What is installed, and what can be gone back to. Installing is for whoever is root on the appliance: ot-sensor update apply',
-        response: { 200: Type.Object({ software: KindStatus, content: KindStatus }), '4xx': ErrorBody },
-      },
-    },
-    async () => updateStatus(program_root),
   );
 }

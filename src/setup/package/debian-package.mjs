@@ -11,7 +11,7 @@ import { makeVersionFolder } from './version-folder.mjs';
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const CARRIED = 'opt/ot-sensor/package';
 const SCRIPTS = ['preinst', 'postinst', 'prerm', 'postrm'];
-const UNITS = ['ot-sensor.service', 'ot-sensor-api.service'];
+const UNITS = ['ot-sensor.service', 'ot-sensor-api.service', 'ot-sensor-update.path', 'ot-sensor-update.service'];
 const CONFFILES = ['/etc/default/ot-sensor'];
 /** Of files whose age nobody knows: the same always, so that the same input gives the same package. */
 const UNKNOWN_AGE_S = 1_577_836_800;

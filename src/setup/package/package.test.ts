@@ -90,15 +90,14 @@ describe.skipIf(missing !== '')('the Debian package', { timeout: INSTALL_MS }, (
       '750 root ot-sensor /etc/ot-sensor',
       `640 root ot-sensor ${SETTINGS}`,
     ]);
-    for (const unit of ['ot-sensor', 'ot-sensor-api'])
-      expect(fs.readlinkSync(at(`etc/systemd/system/multi-user.target.wants/${unit}.service`))).toBe(
-        `/lib/systemd/system/${unit}.service`,
-      );
+    for (const unit of ['ot-sensor.service', 'ot-sensor-api.service', 'ot-sensor-update.path'])
+      expect(fs.readlinkSync(at(`etc/systemd/system/multi-user.target.wants/${unit}`))).toBe(`/lib/systemd/system/${unit}`);
     expect(await done('dpkg --verify ot-sensor; find /opt/ot-sensor ! -user root -o -perm /022 ! -type l')).toBe('');
   });
 
   it('has units that systemd has nothing against', async () => {
-    const units = ['ot-sensor', 'ot-sensor-api'].map((unit) => at(`lib/systemd/system/${unit}.service`));
+    const services = ['ot-sensor', 'ot-sensor-api', 'ot-sensor-update'].map((unit) => at(`lib/systemd/system/${unit}.service`));
+    const units = [...services, at('lib/systemd/system/ot-sensor-update.path')];
     const { code, stderr } = await execute('systemd-analyze', [
       'verify',
       '--man=no',
@@ -107,7 +106,7 @@ describe.skipIf(missing !== '')('the Debian package', { timeout: INSTALL_MS }, (
       ...units,
     ]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
-    for (const unit of units) {
+    for (const unit of services) {
       const security = ['security', '--offline=true', '--threshold=30', '--no-pager', unit];
       const { code, stdout } = await execute('systemd-analyze', security);
       expect(code, stdout).toBe(0);
@@ -198,6 +197,7 @@ END
       'current',
       'fallback',
       'package',
+      'update-progress.json',
       'update.json',
       'update.lock',
       'versions',
