@@ -5,7 +5,7 @@ import { PortCounter, type PortFacts, type PortTraffic, type ProtocolNames } fro
 import type { PacketSource } from './source.ts';
 
 /** Datagrams in reassembly, an interface: enough for a look. */
-const FRAGMENT_DATAGRAMS = 8;
+export const FRAGMENT_DATAGRAMS = 8;
 /** A capture file may speak of more interfaces than a sensor has; the packets of the rest are counted as the last one's. */
 export const MAX_PORTS = 64;
 

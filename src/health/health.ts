@@ -2,6 +2,7 @@ import fs from 'node:fs';
 import os from 'node:os';
 import type { Notifications } from '../appliance/notifications.ts';
 import type { StoreAccess } from '../appliance/store-access.ts';
+import { type JudgedPort, readPorts } from '../sensor/port-watch.ts';
 import { StoreError } from '../store/errors.ts';
 import type { StoredCapture } from '../store/queries.ts';
 import { isBeingWritten } from '../store/writer.ts';
@@ -53,6 +54,12 @@ export interface InterfaceHealth {
   dropped_by_kernel: number;
   dropped_by_interface: number;
   dropped_by_us: number;
+  /** When it was looked at last while the sensor ran, in the words of `ot-sensor interfaces`; null and none where it was not yet. */
+  measured_ms: number | null;
+  link: boolean | null;
+  packets_per_second: number | null;
+  bytes_per_second: number | null;
+  verdicts: { code: string; text: string }[];
 }
 
 export interface VolumeHealth {
@@ -136,7 +143,7 @@ export class Health {
       last_packet_ms: capture?.last_ms ?? null,
       packets_per_second: this.rate?.packets ?? null,
       bytes_per_second: this.rate?.bytes ?? null,
-      interfaces: interfacesOf(counters),
+      interfaces: interfacesOf(counters, readPorts(this.sources.directory)),
     };
   }
 
@@ -189,10 +196,11 @@ export class Health {
   }
 }
 
-function interfacesOf(counters: Readonly<Record<string, number>>): InterfaceHealth[] {
+function interfacesOf(counters: Readonly<Record<string, number>>, judged: readonly JudgedPort[]): InterfaceHealth[] {
   const names = Object.keys(counters).flatMap((name) => /^capture\.(.+)\.received$/.exec(name)?.[1] ?? []);
   return names.map((name) => {
     const of = (what: string) => counters[`capture.${name}.${what}`] ?? 0;
+    const port = judged.find((one) => one.name === name);
     const own = Object.entries(counters).filter(([key]) => key.startsWith(`capture.${name}.dropped_by_us.`));
     return {
       name,
@@ -200,6 +208,11 @@ function interfacesOf(counters: Readonly<Record<string, number>>): InterfaceHeal
       dropped_by_kernel: of('dropped_by_kernel'),
       dropped_by_interface: of('dropped_by_interface'),
       dropped_by_us: own.reduce((sum, [, count]) => sum + count, 0),
+      measured_ms: port?.measured_ms ?? null,
+      link: port?.link ?? null,
+      packets_per_second: port?.packets_per_second ?? null,
+      bytes_per_second: port?.bytes_per_second ?? null,
+      verdicts: port?.verdicts ?? [],
     };
   });
 }

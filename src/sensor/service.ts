@@ -11,6 +11,7 @@ import { newTags } from '../recording/tag.ts';
 import { StoreWriter } from '../store/store-writer.ts';
 import { type Account, accountOf, accountText } from './account.ts';
 import type { Collection } from './collection.ts';
+import type { PortWatch } from './port-watch.ts';
 import { becomeUser } from './privileges.ts';
 
 /** How long what was found may wait before it is stored, and how often the capture's own counts are kept, and logged. */
@@ -52,6 +53,7 @@ export class Service {
   private stopping = false;
   private failure: { error: unknown } | null = null;
   private readonly shedding = new ShedControl();
+  private ports: PortWatch | null = null;
   /** Packets lost until it was looked last. */
   private dropped = 0;
   private exclusions_version = 0;
@@ -164,7 +166,9 @@ export class Service {
     const { collection, pipeline } = this;
     const { log } = await import('../log.ts');
     this.readExclusions(log);
+    this.ports = await this.watchPorts();
     const timers = [
+      setInterval(() => this.ports?.look(Date.now(), this.shedding.level > 0), FLUSH_MS),
       setInterval(() => this.flush().catch((error) => this.fail(error)), FLUSH_MS),
       setInterval(() => this.keep(null, false).catch((error) => this.fail(error)), KEEP_MS),
       setInterval(() => this.readExclusions(log), EXCLUSIONS_MS),
@@ -187,6 +191,7 @@ export class Service {
     const { collection, source } = this;
     const sink: BatchSink = (answers, task, ring) => {
       this.frames = task.range.first_frame + task.range.count - 1;
+      this.ports?.take(task.range);
       return collection.sink(answers, task, ring);
     };
     let totals: PipelineTotals | null = null;
@@ -246,6 +251,27 @@ export class Service {
     this.exclusions_version = found.version;
     this.collection.setExclusions(found.rules);
     log.info({ version: found.version, exclusions: found.rules.length }, 'exclusions hold');
+  }
+
+  private async watchPorts(): Promise<PortWatch> {
+    const [{ PortWatch, keepPorts }, { listPorts }] = await Promise.all([
+      import('./port-watch.ts'),
+      import('../capture/port-list.ts'),
+    ]);
+    const { source, pipeline } = this;
+    return new PortWatch({
+      ring: pipeline.ring,
+      ports: () => {
+        const present = listPorts();
+        return source.statistics().map(({ name, filter }) => {
+          const { mac = null, mtu = null, link = null } = present.find((port) => port.name === name) ?? {};
+          return { name, mac, mtu, link, filtered: filter !== '' };
+        });
+      },
+      statistics: () => source.statistics(),
+      counts_drops: source.backend === 'libpcap',
+      keep: (ports) => keepPorts(this.config.data, ports),
+    });
   }
 
   private account(): Account {

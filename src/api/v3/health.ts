@@ -15,6 +15,14 @@ const Interface = Type.Object({
   dropped_by_kernel: Type.Integer(),
   dropped_by_interface: Type.Integer(),
   dropped_by_us: Type.Integer(),
+  measured_ms: Nullable(Ms),
+  link: Nullable(Type.Boolean()),
+  packets_per_second: Nullable(Type.Number()),
+  bytes_per_second: Nullable(Type.Number()),
+  verdicts: Type.Array(Type.Object({ code: Text(), text: Text('What is so, and what to do about it.') }), {
+    description:
+      'What is wrong with it as a mirror port, worst first, or `healthy` alone: of some seconds every minute while the sensor runs.',
+  }),
 });
 const Health = Type.Object({
   status: Text('healthy, degraded or critical: by the notifications that are open.'),
@@ -98,7 +106,7 @@ export function health(app: FastifyInstance, { health, notifications, store }: A
       config: { permission: 'inventory.read' },
       schema: {
         tags: ['health'],
-        summary: 'The mirror ports of the present or the last capture, with where their packets went',
+        summary: 'The mirror ports of the present or the last capture: where their packets went, and what each is like as one',
         response: { 200: Type.Object({ items: Type.Array(Interface) }), '4xx': ErrorBody },
       },
     },
