@@ -41,6 +41,7 @@ async function main([file, data, zones, first, last]: string[]): Promise<void> {
     { policy },
   );
   await collection.keep(file, source, totals, true);
+  collection.close();
   await Promise.all([pipeline.close(), store.close()]);
   const result: ScaleResult = {
     packets: ended.frame - begun.frame,

@@ -1,5 +1,5 @@
 import type { ot_sensor } from '../proto/facts.js';
-import type { ChangeSet } from '../store/change-set.ts';
+import type { ActivityRow, ChangeSet, ConnectionRow } from '../store/change-set.ts';
 import type { Snapshot } from '../store/queries.ts';
 import { segmentText } from './address.ts';
 import {
@@ -78,6 +78,10 @@ export class Conversations {
   readonly #counted = new Queue();
   readonly #uncounted = new Queue();
   readonly #pairs = new Map<string, Pair>();
+  /** Connections of an earlier run by their pair, as long as it was not met again. */
+  readonly #stored = new Map<string, number | number[]>();
+  #snapshot: Snapshot | null = null;
+  readonly #words = new Words();
   #connection_count = 0;
   #activity_count = 0;
   #next_connection_id = 1;
@@ -292,11 +296,14 @@ export class Conversations {
   }
 
   #pair(segment: string, proto: string, ethertype: number, opener: End, responder: End): Pair {
-    const key = `${segment}|${proto}|${ethertype}|${opener.shown_ip || opener.shown_mac}|${responder.shown_ip || responder.shown_mac}`;
+    const ends = [opener.shown_ip || opener.shown_mac, responder.shown_ip || responder.shown_mac] as const;
+    const key = pairKey(segment, proto, ethertype, ...ends);
     const known = this.#pairs.get(key);
     if (known) return known;
     // It is kept when it gets its first row.
-    return { key, connections: [] };
+    const pair = { key, connections: [] };
+    if (this.#stored.size > 0) this.#recall(pair);
+    return pair;
   }
 
   /** Puts a flow where it is counted; as more becomes known of it, it moves with all it carried. */
@@ -561,93 +568,115 @@ export class Conversations {
     connection.bytes_from_responder = 0;
   }
 
+  /** Who spoke with whom is known from here on; what is stored of a pair is read when it is met again. */
   load(snapshot: Snapshot): void {
+    this.#snapshot = snapshot;
     this.#next_connection_id = snapshot.next_connection_id;
     this.#next_activity_id = snapshot.next_activity_id;
-    const connections = new Map<number, Connection>();
-    // Of words that most rows have in common each is kept once.
-    const words = new Map<string, string>();
-    const once = (word: string): string => {
-      const known = words.get(word);
-      if (known !== undefined) return known;
-      words.set(word, word);
-      return word;
-    };
-    for (const row of snapshot.connections) {
-      const end = (mac: string, ip: string): End => ({
-        mac,
-        ip,
-        port: 0,
-        shown_mac: mac,
-        shown_ip: ip,
-        face: null,
-        place: null,
-        seen: false,
-      });
-      const opener = end(row.opener_mac, row.opener_ip);
-      const responder = end(row.responder_mac, row.responder_ip);
-      const segment = once(row.segment);
-      const proto = once(row.proto);
-      // Field by field: to copy an object of the database's costs more than all else of a start.
-      const connection: Connection = {
-        id: row.id,
-        pair: this.#pair(segment, proto, row.ethertype, opener, responder),
-        segment,
-        proto,
-        ethertype: row.ethertype,
-        opener,
-        responder,
-        server_port: row.server_port,
-        app_proto: once(row.app_proto),
-        recognised_by: once(row.recognised_by),
-        opener_certain: row.opener_certain,
-        client: row.client === 'opener' ? 0 : row.client === 'responder' ? 1 : -1,
-        total_flows: row.flows,
-        stored: true,
-        changed: false,
-        opener_device: row.opener_device,
-        responder_device: row.responder_device,
-        activities: [],
-        flows: 0,
-        packets_from_opener: 0,
-        packets_from_responder: 0,
-        bytes_from_opener: 0,
-        bytes_from_responder: 0,
-        first_ms: row.first_ms,
-        last_ms: row.last_ms,
-        first_frame: row.first_frame,
-      };
-      connections.set(row.id, connection);
-      this.#keep(connection);
+    this.#activity_count = snapshot.activity_count;
+    for (const { id, segment, proto, ethertype, opener, responder } of snapshot.pairs) {
+      const key = pairKey(segment, proto, ethertype, opener, responder);
+      const ids = this.#stored.get(key);
+      if (ids === undefined) this.#stored.set(key, id);
+      else if (typeof ids === 'number') this.#stored.set(key, [ids, id]);
+      else ids.push(id);
+      this.#connection_count++;
     }
-    for (const row of snapshot.activities) {
-      const connection = connections.get(row.connection_id);
-      if (!connection) continue;
-      connection.activities.push({
-        id: row.id,
-        connection,
-        sole: null,
-        app_proto: once(row.app_proto),
-        operation: once(row.operation),
-        from_opener: row.from_opener,
-        role: once(row.role),
-        target: once(row.target),
-        target_first: row.target_first ?? 0,
-        target_last: row.target_last ?? 0,
-        unit: row.unit,
-        unit_name: once(row.unit_name),
-        count: 0,
-        total_count: row.count,
-        stored: true,
-        changed: false,
-        first_ms: row.first_ms,
-        last_ms: row.last_ms,
-        first_frame: row.first_frame,
-      });
-      this.#activity_count++;
+  }
+
+  #recall(pair: Pair): void {
+    const ids = this.#stored.get(pair.key);
+    if (ids === undefined || this.#snapshot === null) return;
+    this.#stored.delete(pair.key);
+    for (const id of typeof ids === 'number' ? [ids] : ids) {
+      // It is counted already, also where it was deleted since.
+      this.#connection_count--;
+      const row = this.#snapshot.connection(id);
+      if (row !== undefined) this.#keep(connectionOf(row, pair, this.#snapshot.activities(id), this.#words));
     }
   }
 }
+
+/** Texts that most rows have in common, each kept once. */
+class Words {
+  readonly #words = new Map<string, string>();
+
+  once(word: string): string {
+    const known = this.#words.get(word);
+    if (known !== undefined) return known;
+    if (this.#words.size < MOST_WORDS) this.#words.set(word, word);
+    return word;
+  }
+}
+
+/** A connection as it was when it was stored last. */
+function connectionOf(row: ConnectionRow, pair: Pair, activities: readonly ActivityRow[], words: Words): Connection {
+  const end = (mac: string, ip: string): End => ({
+    mac,
+    ip,
+    port: 0,
+    shown_mac: mac,
+    shown_ip: ip,
+    face: null,
+    place: null,
+    seen: false,
+  });
+  const connection: Connection = {
+    id: row.id,
+    pair,
+    segment: words.once(row.segment),
+    proto: words.once(row.proto),
+    ethertype: row.ethertype,
+    opener: end(row.opener_mac, row.opener_ip),
+    responder: end(row.responder_mac, row.responder_ip),
+    server_port: row.server_port,
+    app_proto: words.once(row.app_proto),
+    recognised_by: words.once(row.recognised_by),
+    opener_certain: row.opener_certain,
+    client: row.client === 'opener' ? 0 : row.client === 'responder' ? 1 : -1,
+    total_flows: row.flows,
+    stored: true,
+    changed: false,
+    opener_device: row.opener_device,
+    responder_device: row.responder_device,
+    activities: [],
+    flows: 0,
+    packets_from_opener: 0,
+    packets_from_responder: 0,
+    bytes_from_opener: 0,
+    bytes_from_responder: 0,
+    first_ms: row.first_ms,
+    last_ms: row.last_ms,
+    first_frame: row.first_frame,
+  };
+  for (const activity of activities) {
+    connection.activities.push({
+      id: activity.id,
+      connection,
+      sole: null,
+      app_proto: words.once(activity.app_proto),
+      operation: words.once(activity.operation),
+      from_opener: activity.from_opener,
+      role: words.once(activity.role),
+      target: words.once(activity.target),
+      target_first: activity.target_first ?? 0,
+      target_last: activity.target_last ?? 0,
+      unit: activity.unit,
+      unit_name: words.once(activity.unit_name),
+      count: 0,
+      total_count: activity.count,
+      stored: true,
+      changed: false,
+      first_ms: activity.first_ms,
+      last_ms: activity.last_ms,
+      first_frame: activity.first_frame,
+    });
+  }
+  return connection;
+}
+
+const pairKey = (segment: string, proto: string, ethertype: number, opener: string, responder: string): string =>
+  `${segment}|${proto}|${ethertype}|${opener}|${responder}`;
 
 function rowOf({ connections }: Pair, server_port: number, app_proto: string): Connection | undefined {
   for (const connection of connections)
@@ -682,6 +711,7 @@ const same = (connection: Connection, of: ActivityEntry) =>
   find(connection, of.app_proto, of.operation, of.from_opener, of.role, of.target, of.unit);
 
 const NO_SHARES: Share[] = [];
+const MOST_WORDS = 10_000;
 
 function addShare(flow: Flow, part: Share): void {
   if (flow.shares === NO_SHARES) flow.shares = [part];

@@ -1,6 +1,13 @@
 import { Operation, type OperationName } from '../dissect/operation.ts';
 import type { ot_sensor } from '../proto/facts.js';
-import { type ChangeSet, type DeviceRow, type EventRow, emptyChangeSet } from '../store/change-set.ts';
+import {
+  type AddressRow,
+  type AttributeRow,
+  type ChangeSet,
+  type DeviceRow,
+  type EventRow,
+  emptyChangeSet,
+} from '../store/change-set.ts';
 import type { Snapshot } from '../store/queries.ts';
 import {
   anyIp,
@@ -1155,13 +1162,14 @@ export class Inventory {
       this.#faces.set(`${segment}|${mac}`, face);
     }
     for (const device of this.#devices.values()) if (device.faces.length === 0) this.#without_mac++;
-    for (const { device_id, segment, ip, ...record } of snapshot.addresses) this.#loadAddress(device_id, segment, ip, record);
-    for (const { device_id, ...value } of snapshot.attributes) {
-      const device = this.#devices.get(device_id);
-      const key = `${value.part}|${value.attribute}|${value.app_proto}|${value.field}`;
-      const values = device?.attributes.get(key);
-      if (values) values.push(value);
-      else if (device) attributesOf(device).set(key, [value]);
+    for (const row of snapshot.addresses) this.#loadAddress(row);
+    for (const row of snapshot.attributes) {
+      const device = this.#devices.get(row.device_id);
+      if (!device) continue;
+      const key = `${row.part}|${row.attribute}|${row.app_proto}|${row.field}`;
+      const values = device.attributes.get(key);
+      if (values) values.push(attributeOf(row));
+      else attributesOf(device).set(key, [attributeOf(row)]);
     }
     for (const device of this.#devices.values()) {
       // The current value stands last.
@@ -1180,13 +1188,15 @@ export class Inventory {
     }
   }
 
-  #loadAddress(device_id: number, segment: string, ip: string, record: Omit<AddressRecord, 'place'>): void {
-    const device = this.#devices.get(device_id);
+  #loadAddress(row: AddressRow): void {
+    const { segment, ip } = row;
+    const device = this.#devices.get(row.device_id);
     if (!device) return;
     const place = this.#place(segment, ip);
     if (!place) return;
+    const record = recordFrom(row, place);
     const face = record.mac === '' ? null : (this.#faces.get(`${segment}|${record.mac}`) ?? null);
-    keepRecord(device, { place, ...record });
+    keepRecord(device, record);
     if (face) {
       const claim: Claim = { face, place, strong: strength(record.how) > 0, transit: false, last_ms: record.last_ms };
       face.claims.set(ip, claim);
@@ -1207,6 +1217,39 @@ export class Inventory {
       place.device = device;
     }
   }
+}
+
+// Field by field: to copy an object of the database's costs more than to make one.
+
+function attributeOf(row: AttributeRow): AttributeValue {
+  return {
+    part: row.part,
+    attribute: row.attribute,
+    value: row.value,
+    app_proto: row.app_proto,
+    field: row.field,
+    ip: row.ip,
+    current: row.current,
+    preferred: row.preferred,
+    first_ms: row.first_ms,
+    last_ms: row.last_ms,
+    first_frame: row.first_frame,
+    capture_id: row.capture_id,
+  };
+}
+
+function recordFrom(row: AddressRow, place: Place): AddressRecord {
+  return {
+    place,
+    mac: row.mac,
+    via_mac: row.via_mac,
+    how: row.how,
+    current: row.current,
+    first_ms: row.first_ms,
+    last_ms: row.last_ms,
+    first_frame: row.first_frame,
+    capture_id: row.capture_id,
+  };
 }
 
 function blankDevice(id: number, time_ms: number, frame: number, capture_id: number): Device {

@@ -169,7 +169,7 @@ export class Stored {
   /** As the store would give it back at the next start. */
   snapshot(): Snapshot {
     const next = (ids: Iterable<number>) => Math.max(0, ...ids) + 1;
-    return structuredClone({
+    const copied = structuredClone({
       next_device_id: next(this.devices.keys()),
       next_connection_id: next(this.connections.keys()),
       next_activity_id: next(this.activities.keys()),
@@ -178,9 +178,17 @@ export class Stored {
       addresses: [...this.addresses.values()],
       attributes: [...this.attributes.values()],
       parts: [...this.parts.values()],
-      connections: [...this.connections.values()],
-      activities: [...this.activities.values()],
+      pairs: [...this.connections.values()].map(({ id, segment, proto, ethertype, ...row }) => {
+        const opener = row.opener_ip || row.opener_mac;
+        return { id, segment, proto, ethertype, opener, responder: row.responder_ip || row.responder_mac };
+      }),
+      activity_count: this.activities.size,
     });
+    return {
+      ...copied,
+      connection: (id) => structuredClone(this.connections.get(id)),
+      activities: (id) => structuredClone([...this.activities.values()].filter(({ connection_id }) => connection_id === id)),
+    };
   }
 
   /** Each device as `mac/mac ip ip type`, current addresses in order: what it is, without its id. */

@@ -36,6 +36,8 @@ export class Collection {
   private readonly failures = new FailureLog();
   private readonly quarantine: Quarantine;
   private readonly write: StoreWriter['write'];
+  /** The inventory looks up in it what is stored of conversations that are met again. */
+  private readonly reader: StoreReader;
 
   /** `data` is the directory that `store` has open. Throws StoreError. */
   constructor(data: string, store: StoreWriter, zoneOf: InventoryOptions['zoneOf']) {
@@ -50,9 +52,8 @@ export class Collection {
       zoneOf,
       onEvent: (event) => collector?.onInventoryEvent(event),
     });
-    const reader = new StoreReader(data);
-    this.inventory.load(reader.snapshot());
-    reader.close();
+    this.reader = new StoreReader(data);
+    this.inventory.load(this.reader.snapshot());
     this.inventory.begin(this.capture_id);
     collector = new Collector(this.inventory, this.capture_id, write);
     this.collector = collector;
@@ -122,6 +123,11 @@ export class Collection {
     };
     const events = [...this.events.splice(0), ...(this.recorder?.takeEvents() ?? [])];
     await this.write({ ...emptyChangeSet(), captures: [capture], events });
+  }
+
+  /** Nothing more is taken. To be called before the store is closed, which then ends as the database's last user. */
+  close(): void {
+    this.reader.close();
   }
 
   counters(): Record<string, number> {

@@ -76,7 +76,8 @@ export async function replay(files: readonly string[], options: ReplayOptions): 
       totals = await pipeline.run(source, recorder ? sink : collection.sink, run);
     } finally {
       await recorder?.close();
-      await collection.keep(files.join(', '), source, totals, totals !== null && !signal?.aborted);
+      const finished = totals !== null && !signal?.aborted;
+      await collection.keep(files.join(', '), source, totals, finished).finally(() => collection.close());
     }
     log.info({ capture_id, packets: totals.packets, duration_ms: totals.duration_ms }, 'replay ends');
     return { ...totals, capture_id, counters: collection.counters(), warnings: source.warnings };

@@ -204,7 +204,7 @@ export class Service {
       source.close();
       await source.finished();
       await collection.recorder?.close();
-      await this.keep(totals, totals !== null && this.stopping);
+      await this.keep(totals, totals !== null && this.stopping).finally(() => collection.close());
     }
   }
 

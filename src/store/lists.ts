@@ -122,7 +122,7 @@ const DEFAULT_LIMIT = 100;
 /** Conversations of a protocol up to which they are few. */
 const RARE = 5000;
 
-export const DEVICE_FLAGS = ['programming_station', 'router', 'gateway'];
+const DEVICE_FLAGS = ['programming_station', 'router', 'gateway'];
 
 export function devices(db: ReadConnection, filter: DeviceFilter): Page<StoredDevice> {
   const where = new Where()

@@ -1,5 +1,4 @@
 import type { ActivityRow, AddressRow, AttributeRow, ConnectionRow, DeviceRow, InterfaceRow, PartRow } from './change-set.ts';
-import { DEVICE_FLAGS } from './lists.ts';
 import type { ReadConnection } from './read-connection.ts';
 
 /** What the inventory goes on from after a restart: `Inventory.load`. */
@@ -7,29 +6,58 @@ export interface Snapshot {
   next_device_id: number;
   next_connection_id: number;
   next_activity_id: number;
-  devices: DeviceRow[];
-  interfaces: InterfaceRow[];
-  addresses: AddressRow[];
-  attributes: AttributeRow[];
-  parts: PartRow[];
-  /** Read row by row as they are asked for, once: there may be a million, of which none is to be held twice. */
-  connections: Iterable<ConnectionRow>;
-  activities: Iterable<ActivityRow>;
+  /** Rows are read as they are asked for, once: of all there are none is held twice. By device, the oldest first. */
+  devices: Iterable<KnownDevice>;
+  interfaces: Iterable<InterfaceRow>;
+  addresses: Iterable<AddressRow>;
+  attributes: Iterable<AttributeRow>;
+  parts: Iterable<PartRow>;
+  pairs: Iterable<ConnectionPair>;
+  activity_count: number;
+  /**
+   * A connection as it is stored now, undefined where it is no longer; and its activities, in the order of their ids. They are most of
+   * what there is, and only wanted when the pair is met again: a start does not wait for them.
+   */
+  connection(id: number): ConnectionRow | undefined;
+  activities(connection_id: number): ActivityRow[];
 }
 
-/** The state after the last change set, as long as nothing is written: for whoever is about to write. */
+const KNOWN_DEVICE = [
+  ...(['id', 'first_ms', 'last_ms', 'first_frame', 'capture_id', 'type', 'type_reason'] as const),
+  ...(['purdue_level', 'programming_reason', 'behaviour'] as const),
+];
+/** Of a device's row, what does not follow from the rest. */
+export type KnownDevice = Pick<DeviceRow, (typeof KNOWN_DEVICE)[number]>;
+
+const PAIR_COLUMNS = `id, segment, proto, ethertype, iif(opener_ip = '', opener_mac, opener_ip) AS opener,
+  iif(responder_ip = '', responder_mac, responder_ip) AS responder`;
+
+/** Who speaks with whom in a connection; the ends by their addresses, or by their MACs where they have none. */
+export interface ConnectionPair {
+  id: number;
+  segment: string;
+  proto: string;
+  ethertype: number;
+  opener: string;
+  responder: string;
+}
+
+/** The state after the last change set, as long as nothing is written but by whoever reads it. */
 export function snapshot(db: ReadConnection): Snapshot {
   const next = (table: string) => db.one<{ n: number }>(`SELECT coalesce(max(id), 0) + 1 AS n FROM ${table}`)!.n;
   return {
     next_device_id: next('devices'),
     next_connection_id: next('connections'),
     next_activity_id: next('activities'),
-    devices: db.all<DeviceRow>('SELECT * FROM devices WHERE merged_into IS NULL ORDER BY id', [], DEVICE_FLAGS),
-    interfaces: db.all<InterfaceRow>('SELECT * FROM interfaces ORDER BY device_id, first_ms', [], ['router']),
-    addresses: db.all<AddressRow>('SELECT * FROM addresses ORDER BY device_id, first_ms', [], ['current']),
-    attributes: db.all<AttributeRow>('SELECT * FROM attributes ORDER BY device_id, first_ms', [], ['current', 'preferred']),
-    parts: db.all<PartRow>('SELECT * FROM parts ORDER BY device_id, first_ms'),
-    connections: db.each<ConnectionRow>('connections', 'opener_certain'),
-    activities: db.each<ActivityRow>('activities', 'from_opener'),
+    devices: db.each<KnownDevice>(KNOWN_DEVICE.join(', '), 'devices', 'id', { where: 'merged_into IS NULL' }),
+    interfaces: db.each<InterfaceRow>('*', 'interfaces', 'device_id', { then: 'first_ms', flags: ['router'] }),
+    addresses: db.each<AddressRow>('*', 'addresses', 'device_id', { then: 'first_ms', flags: ['current'] }),
+    attributes: db.each<AttributeRow>('*', 'attributes', 'device_id', { then: 'first_ms', flags: ['current', 'preferred'] }),
+    parts: db.each<PartRow>('*', 'parts', 'device_id', { then: 'first_ms' }),
+    pairs: db.each<ConnectionPair>(PAIR_COLUMNS, 'connections', 'id'),
+    activity_count: db.one<{ n: number }>('SELECT count(*) AS n FROM activities')!.n,
+    connection: (id) => db.all<ConnectionRow>('SELECT * FROM connections WHERE id = ?', [id], ['opener_certain'])[0],
+    activities: (connection_id) =>
+      db.all<ActivityRow>('SELECT * FROM activities WHERE connection_id = ? ORDER BY id', [connection_id], ['from_opener']),
   };
 }

@@ -246,13 +246,18 @@ describe('a second replay of the same capture', () => {
     writer.apply(capture(new Inventory({ vendorOf: packagedVendors() }), 1));
     const reader = closing(new StoreReader(directory));
     const rows = (snapshot = reader.snapshot()) => ({
-      devices: snapshot.devices.map((d) => [d.id, d.type, d.ip, d.mac, d.vendor, d.model]),
-      interfaces: snapshot.interfaces,
-      addresses: snapshot.addresses.map((a) => [a.device_id, a.ip, a.mac, a.via_mac, a.how]),
-      attributes: snapshot.attributes,
-      parts: snapshot.parts,
-      connections: [...snapshot.connections].map((c) => [c.id, c.opener_device, c.responder_device, c.app_proto]),
-      activities: [...snapshot.activities].map((a) => [a.id, a.connection_id, a.target_first, a.target_last]),
+      devices: reader.devices().rows.map((d) => [d.id, d.type, d.ip, d.mac, d.vendor, d.model]),
+      interfaces: [...snapshot.interfaces],
+      addresses: [...snapshot.addresses].map((a) => [a.device_id, a.ip, a.mac, a.via_mac, a.how]),
+      attributes: [...snapshot.attributes],
+      parts: [...snapshot.parts],
+      connections: [...snapshot.pairs].map((pair) => {
+        const { opener_device, responder_device, app_proto } = snapshot.connection(pair.id)!;
+        return [pair, opener_device, responder_device, app_proto];
+      }),
+      activities: [...snapshot.pairs].flatMap(({ id }) =>
+        snapshot.activities(id).map((a) => [a.id, a.connection_id, a.target_first, a.target_last]),
+      ),
     });
     const before = rows();
     expect(before.devices.map((d) => d[1])).toEqual(['router', 'hmi', 'plc', 'unknown', 'unknown', 'router']);
