@@ -158,6 +158,17 @@ export class Captures {
     return this.file(name);
   }
 
+  /** The data directory of what was found, for commands that read it. */
+  found(name: string): string {
+    this.get(name);
+    return this.data(name);
+  }
+
+  /** Resolves when all that is to be played was played. */
+  idle(): Promise<void> {
+    return this.queue;
+  }
+
   async close(): Promise<void> {
     for (const abort of this.playing.values()) abort.abort();
     await this.queue;

@@ -157,4 +157,6 @@ const MIGRATIONS: readonly string[] = [
     version INTEGER PRIMARY KEY, text TEXT NOT NULL, comment TEXT NOT NULL, applied_ms INTEGER NOT NULL, applied_by TEXT NOT NULL
   ) STRICT;
   `,
+  // By a command, which cannot reach into the service.
+  'ALTER TABLE forward_destinations ADD COLUMN retry_asked_ms INTEGER NOT NULL DEFAULT 0',
 ];

@@ -15,6 +15,8 @@ import { Backups } from '../backup/schedule.ts';
 import { BACKUP, type BackupSettings } from '../backup/settings.ts';
 import { verifyBackup } from '../backup/verify.ts';
 import { OperatingError } from '../errors.ts';
+import { AuditLog } from '../users/audit.ts';
+import { integer } from './arguments.ts';
 import { dataOption, timeText } from './data.ts';
 import { fileReason } from './failure.ts';
 import { DEFAULT_CONFIG } from './run.ts';
@@ -60,6 +62,24 @@ Examples:
     .addOption(format())
     .addHelpText('after', '\nExample:\n  $ ot-sensor backup list --data /var/lib/ot-sensor')
     .action(list);
+  backup
+    .command('runs')
+    .description('what was tried, the newest first: backups, copies to the stores, drills')
+    .option('--limit <n>', 'at most so many', integer(1, 10_000), 100)
+    .addOption(dataOption())
+    .addOption(format())
+    .addHelpText('after', '\nExample:\n  $ ot-sensor backup runs --data /var/lib/ot-sensor')
+    .action(runs);
+  backup
+    .command('delete')
+    .description('delete a backup that is where the settings say')
+    .argument('<name>', 'its file name, as `list` shows it')
+    .addOption(dataOption())
+    .addHelpText(
+      'after',
+      '\nExample:\n  $ ot-sensor backup delete plant1-backup-0.1.0-20260131T030000Z.tar.gz --data /var/lib/ot-sensor',
+    )
+    .action(remove);
   opening(backup.command('verify'))
     .description('prove that a backup can be restored: unpack it into a scratch folder, check it whole, count its rows')
     .argument('<file>', 'backup')
@@ -131,6 +151,15 @@ export async function backUp(
   reason: string,
   { data, config }: DataArguments & { config: string },
 ): Promise<BackupResult> {
+  return withBackups(version, { data, config }, (backups) => backups.create(reason));
+}
+
+/** The service's, over its database, for as long as `act` takes. */
+async function withBackups<Result>(
+  version: string,
+  { data, config }: DataArguments & { config: string },
+  act: (backups: Backups, audit: AuditLog) => Result | Promise<Result>,
+): Promise<Result> {
   const { appliance } = applianceOf(data, config, version);
   const database = new ApplianceDatabase(data);
   try {
@@ -147,10 +176,32 @@ export async function backUp(
           process.stderr.write(`ot-sensor: it could not be copied to ${store}: ${message}\n`);
       },
     });
-    return await backups.create(reason);
+    return await act(backups, new AuditLog(database));
   } finally {
     database.close();
   }
+}
+
+async function runs({ data, limit, format }: DataArguments & { limit: number; format: Format }): Promise<void> {
+  const rows = await withBackups('0.0.0', { data, config: '' }, (backups) => backups.runs(limit));
+  if (format !== 'table') return printRows(rows, format);
+  await printRows(
+    rows.map(({ started_ms, ended_ms, file, ...row }) => ({
+      ...row,
+      started: timeText(started_ms),
+      seconds: Math.round((ended_ms - started_ms) / 1000),
+      file: path.basename(file),
+    })),
+    'table',
+  );
+}
+
+async function remove(name: string, { data }: DataArguments): Promise<void> {
+  await withBackups('0.0.0', { data, config: '' }, (backups, audit) => {
+    backups.remove(path.basename(name));
+    const subject = path.basename(name);
+    audit.add({ actor: 'root', address: '', action: 'backup.delete', subject, outcome: 'done', details: {} });
+  });
 }
 
 async function list({ data, directory, format }: DataArguments & { directory?: string; format: Format }): Promise<void> {

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { OPERATION_NAMES } from '../dissect/operation.ts';
 import { OperatingError } from '../errors.ts';
-import { address, checkProtocols, integer, oneOf } from './arguments.ts';
+import { address, checkProtocols, integer, mac, oneOf } from './arguments.ts';
 import { dataOption, endText, type RangeArguments, rangeOptions, readAll, timeText } from './data.ts';
 import { type Format, format, printRows } from './table.ts';
 
@@ -9,6 +9,10 @@ interface ConnectionArguments extends RangeArguments {
   format: Format;
   device?: number;
   ip?: string;
+  mac?: string;
+  text?: string;
+  connection?: number;
+  unit?: number;
   protocol?: string;
   port?: number;
   zone?: string;
@@ -22,6 +26,7 @@ export function register(program: Command): void {
     .description('list who talks to whom by which protocol; with --activities, what they do')
     .option('--device <id>', 'with this device at either end', integer(1, 1e9))
     .option('--ip <address>', 'with this address at either end', address)
+    .option('--mac <address>', 'with this MAC address at either end', mac)
     .option('--protocol <name>', 'of this protocol')
     .option('--port <n>', 'to this server port', integer(1, 65_535))
     .option('--zone <name>', 'with an end in this zone')
@@ -31,6 +36,9 @@ export function register(program: Command): void {
       `with --activities: only this operation (${OPERATION_NAMES.join(', ')})`,
       oneOf(OPERATION_NAMES),
     )
+    .option('--connection <id>', 'with --activities: only those of this connection', integer(1, Number.MAX_SAFE_INTEGER))
+    .option('--unit <n>', 'with --activities: only those of this unit', integer(0, 0xffffffff))
+    .option('--text <words>', 'with this in addresses or protocol; with --activities, in the target')
     .addOption(dataOption())
     .addOption(format());
   for (const option of rangeOptions()) command.addOption(option);
@@ -40,16 +48,18 @@ export function register(program: Command): void {
       '\nExamples:\n  $ ot-sensor connections --protocol s7comm\n  $ ot-sensor connections --activities --operation write --format jsonl',
     )
     .action(async (args: ConnectionArguments) => {
-      if (args.operation !== undefined && !args.activities)
-        throw new OperatingError('usage', '--operation selects activities; give --activities too');
+      for (const name of ['operation', 'connection', 'unit'] as const)
+        if (args[name] !== undefined && !args.activities)
+          throw new OperatingError('usage', `--${name} selects activities; give --activities too`);
       if (args.protocol !== undefined) await checkProtocols([args.protocol]);
       await (args.activities ? activities(args) : connections(args));
     });
 }
 
 async function connections(args: ConnectionArguments): Promise<void> {
-  const { device, ip, protocol, port, zone } = args;
-  const found = readAll(args, (reader, range) => reader.connections({ ...range, device, ip, protocol, port, zone }));
+  const { device, ip, mac, protocol, port, zone, text } = args;
+  const filter = { device, ip, mac, protocol, port, zone, text };
+  const found = readAll(args, (reader, range) => reader.connections({ ...range, ...filter }));
   if (args.format !== 'table') return printRows(found, args.format);
   await printRows(
     found.map((row) => ({
@@ -69,8 +79,9 @@ async function connections(args: ConnectionArguments): Promise<void> {
 }
 
 async function activities(args: ConnectionArguments): Promise<void> {
-  const { device, ip, protocol, operation } = args;
-  const found = readAll(args, (reader, range) => reader.activities({ ...range, device, ip, protocol, operation }));
+  const { device, ip, mac, protocol, operation, connection, unit, text } = args;
+  const filter = { device, ip, mac, protocol, operation, connection, unit, text };
+  const found = readAll(args, (reader, range) => reader.activities({ ...range, ...filter }));
   if (args.format !== 'table') return printRows(found, args.format);
   await printRows(
     found.map((row) => {

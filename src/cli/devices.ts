@@ -10,6 +10,7 @@ interface DeviceArguments extends RangeArguments {
   mac?: string;
   type?: string;
   zone?: string;
+  purdueLevel?: number;
   protocol?: string;
   text?: string;
   programmingStations?: true;
@@ -24,6 +25,7 @@ export function register(program: Command): void {
     .option('--mac <address>', 'with this MAC address', mac)
     .option('--type <type>', 'of this type (plc, hmi, …)')
     .option('--zone <name>', 'in this zone')
+    .option('--purdue-level <n>', 'on this level of the Purdue model', integer(0, 5))
     .option('--protocol <name>', 'that takes part in this protocol')
     .option('--programming-stations', 'only those that program others')
     .option('--text <words>', 'with this in name, vendor, model or any attribute')
@@ -39,8 +41,8 @@ async function devices(args: DeviceArguments): Promise<void> {
   if (args.protocol !== undefined) await checkProtocols([args.protocol]);
   const found = readAll(args, (reader, range) => {
     const { id, ip, mac, type, zone, protocol, text } = args;
-    const programming_station = args.programmingStations;
-    const page = reader.devices({ ...range, id, ip, mac, type, zone, protocol, text, programming_station });
+    const more = { programming_station: args.programmingStations, purdue_level: args.purdueLevel };
+    const page = reader.devices({ ...range, id, ip, mac, type, zone, protocol, text, ...more });
     if (args.format === 'table') return page;
     const rows = page.rows.map((device) => ({
       ...device,

@@ -6,7 +6,7 @@ import { FORWARD_FOLDER } from '../appliance/services.ts';
 import type { Settings } from '../appliance/settings.ts';
 import { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';
-import { beginDestinations, storedStatuses, testDestination } from '../forward/forwarder.ts';
+import { askRetry, beginDestinations, storedStatuses, testDestination } from '../forward/forwarder.ts';
 import { FORWARDING } from '../forward/settings.ts';
 import { version } from '../version.ts';
 import { dataOption, timeText } from './data.ts';
@@ -44,6 +44,14 @@ export function register(program: Command): void {
     .addOption(dataOption())
     .addHelpText('after', '\nExit codes: 0 it was taken, 1 it was not, 2 usage or unreadable input.')
     .action(test);
+  forward
+    .command('retry')
+    .description('have the running service try a destination that fails again at once')
+    .argument('<name>', 'of the destination')
+    .addOption(dataOption())
+    .action((name: string, { data }: DataArguments) =>
+      managed(data, ({ database, settings }) => askRetry(name, { database, settings })),
+    );
   forward
     .command('show')
     .description('print the settings as JSON, "(set)" where there is a secret')

@@ -5,7 +5,7 @@ import type { SettingsSection } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { integer } from './arguments.ts';
 import { dataOption, timeText } from './data.ts';
-import { printRows } from './table.ts';
+import { type Format, format, printRows } from './table.ts';
 import { managed } from './users.ts';
 
 /** The managed settings, by the same words as the API. */
@@ -33,6 +33,13 @@ export function register(program: Command): void {
     )
     .action(set);
   settings
+    .command('versions')
+    .argument('<section>', SECTIONS.map((one) => one.name).join(', '), sectionOf)
+    .description('the versions of a section that are kept, the newest first')
+    .addOption(dataOption())
+    .addOption(format())
+    .action(versions);
+  settings
     .command('reference')
     .argument('<section>', SECTIONS.map((one) => one.name).join(', '), sectionOf)
     .description('what can be set, as a JSON schema with defaults')
@@ -59,6 +66,14 @@ async function list({ data }: { data: string }): Promise<void> {
     }),
   );
   await printRows(rows, 'table');
+}
+
+async function versions(section: SettingsSection, { data, format }: { data: string; format: Format }): Promise<void> {
+  const rows = await managed(data, ({ settings }) => settings.versions(section));
+  await printRows(
+    format === 'table' ? rows.map(({ changed_ms, ...row }) => ({ ...row, changed: timeText(changed_ms) })) : rows,
+    format,
+  );
 }
 
 async function show(section: SettingsSection, { data, version }: { data: string; version?: number }): Promise<void> {

@@ -20,7 +20,7 @@ import { buildBundle, signBundle } from '../update/bundle.ts';
 import { checkApplies, openBundle, type UpdateKind } from '../update/manifest.ts';
 import { newId, ProgressFile, readProgress, settleProgress, type UpdateProgress } from '../update/progress.ts';
 import { runRequested } from '../update/requested.ts';
-import { rootKeysIn } from '../update/requests.ts';
+import { rootKeysIn, Updates } from '../update/requests.ts';
 import { certifyKey } from '../update/signing-key.ts';
 import { Units } from '../update/units.ts';
 import { isVersion } from '../update/versions.ts';
@@ -107,6 +107,12 @@ Examples:
       if (unconfirmed === null) throw new OperatingError('conflict', 'no update waits to be confirmed');
       process.stdout.write(`${unconfirmed.kind} ${unconfirmed.to} stays; ot-sensor update rollback goes back all the same\n`);
     });
+  update
+    .command('discard')
+    .description('discard a bundle that was uploaded over the API, and a request for it that was not taken up yet')
+    .addOption(dataOption())
+    .addHelpText('after', '\nExample:\n  $ ot-sensor update discard --data /var/lib/ot-sensor')
+    .action(discard);
   update
     .command('requested')
     .description('for the unit ot-sensor-update.service: as root, do what was asked for over the API')
@@ -329,6 +335,20 @@ async function followed<Result>(progress: ProgressFile, act: () => Promise<Resul
     progress.failed((error as Error).message);
     throw error;
   }
+}
+
+async function discard({ data }: { data: string }): Promise<void> {
+  const directory = path.resolve(data);
+  await asOwnerOf(directory, () =>
+    managed(directory, ({ audit }) => {
+      const updates = new Updates({ directory, root: DEFAULT_ROOT, root_keys: () => [], program_version: '0.0.0' });
+      const staged = updates.staged();
+      updates.discard();
+      const subject = staged === null ? '' : `${staged.kind} ${staged.version}`;
+      audit.add({ actor: 'root', address: '', action: 'update.discard', subject, outcome: 'done', details: {} });
+      process.stdout.write(`${subject === '' ? 'no bundle was staged' : `${subject} was discarded`}\n`);
+    }),
+  );
 }
 
 type RequestedArguments = RootArguments & KeyArguments & ServiceArguments & { config: string };

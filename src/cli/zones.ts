@@ -1,11 +1,15 @@
 import fs from 'node:fs';
-import type { Command } from 'commander';
+import os from 'node:os';
+import path from 'node:path';
+import { type Command, Option } from 'commander';
+import { programOf } from '../appliance/program.ts';
 import { ZonePolicies } from '../appliance/zone-policies.ts';
 import { SequenceSource } from '../capture/replay.ts';
 import { describe } from '../detect/catalogue.ts';
 import { ipText, macText } from '../engine/envelope.ts';
 import { factOrder } from '../engine/fact-log.ts';
 import { Pipeline } from '../engine/pipeline.ts';
+import { OperatingError } from '../errors.ts';
 import { FailureLog } from '../log.ts';
 import { checkPolicy } from '../policy/index.ts';
 import { ot_sensor } from '../proto/facts.js';
@@ -35,7 +39,9 @@ export function register(program: Command): void {
     .command('test')
     .description('say which packets of the captures would raise what under this zone file, and why')
     .argument('<file>', 'zone file (YAML)')
-    .argument('<capture...>', 'capture files')
+    .argument('[capture...]', 'capture files')
+    .addOption(new Option('--hours <n>', 'what was recorded in the last hours instead').argParser(integer(1, 720)))
+    .addOption(dataOption())
     .option('--shards <n>', 'worker threads', integer(1, 64), 1)
     .addOption(format())
     .addHelpText(
@@ -52,6 +58,12 @@ export function register(program: Command): void {
     .option('--comment <text>', 'why', '')
     .addOption(dataOption())
     .action(apply);
+  zones
+    .command('show')
+    .description('print the zone policy that was applied last, or a former version')
+    .option('--version <n>', 'this version', integer(1, 1e9))
+    .addOption(dataOption())
+    .action(show);
   zones
     .command('versions')
     .description('the versions that are kept')
@@ -79,6 +91,12 @@ async function apply(file: string, { data, comment }: { data: string; comment: s
     audit.add({ actor: 'root', address: '', action: 'zones.apply', subject: 'zones', outcome: 'done', details });
     applied(result);
   });
+}
+
+async function show({ data, version }: { data: string; version?: number }): Promise<void> {
+  const text = await managed(data, ({ database }) => new ZonePolicies(database, data).text(version));
+  if (text === '') throw new OperatingError('not_found', `no zone policy was applied in ${data}; see: ot-sensor zones apply`);
+  process.stdout.write(text);
 }
 
 async function versions({ data, format }: { data: string; format: Format }): Promise<void> {
@@ -115,7 +133,33 @@ async function check(file: string, { format }: { format: Format }): Promise<void
     process.stdout.write(`${file}: ${model!.zones.length} zones, ${model!.conduits.length} conduits, no faults\n`);
 }
 
-async function test(file: string, captures: string[], { shards, format }: { shards: number; format: Format }): Promise<void> {
+interface TestArguments {
+  shards: number;
+  format: Format;
+  data: string;
+  hours?: number;
+}
+
+async function test(file: string, captures: string[], args: TestArguments): Promise<void> {
+  const { hours } = args;
+  if ((captures.length === 0) === (hours === undefined)) throw new OperatingError('usage', 'give either captures or --hours');
+  if (hours === undefined) return testAgainst(file, captures, args);
+  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ot-sensor-'));
+  try {
+    const recorded = path.join(folder, 'recorded.pcapng');
+    const from = new Date(Date.now() - hours * 3_600_000).toISOString();
+    const { code, stderr } = await programOf(process.argv[1])([
+      ...['recording', 'export', '--out', recorded, '--from', from, '--data', args.data],
+    ]);
+    if (code !== 0)
+      throw new OperatingError('not_found', `nothing can be tested against: ${stderr.trim().replace(/^ot-sensor: /, '')}`);
+    await testAgainst(file, [recorded], args);
+  } finally {
+    fs.rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function testAgainst(file: string, captures: string[], { shards, format }: TestArguments): Promise<void> {
   const policy = loadPolicy(file);
   const pipeline = new Pipeline({ shards, output: 'facts', protocols: null });
   let progress: Progress | undefined;

@@ -68,6 +68,7 @@ export class Forwarder {
   private readonly appliance: string;
   private readonly lanes = new Map<string, { made_of: string; lane: Lane }>();
   private seen_version = -1;
+  private readonly retried_ms = new Map<string, number>();
   /** Not before this are settings taken over again that could not be. */
   private again_ms = 0;
   private timer: NodeJS.Timeout | null = null;
@@ -85,7 +86,9 @@ export class Forwarder {
   /** Resolves when all destinations are at work; whether they can be reached is theirs to find out. */
   async start(): Promise<void> {
     await this.reload();
+    this.heedRetries(true);
     this.timer = setInterval(() => {
+      this.heedRetries(false);
       if (Date.now() >= this.again_ms && this.versionNow() !== this.seen_version) void this.reload();
     }, this.timing.poll_ms);
   }
@@ -125,6 +128,19 @@ export class Forwarder {
   /** Sends one item that is marked as a test. Throws OperatingError `not_found`. */
   test(name: string): Promise<TestResult> {
     return testDestination(name, this.options);
+  }
+
+  /** What a command asked for. `before`: it was before we began, and all are tried then anyway. */
+  private heedRetries(before: boolean): void {
+    try {
+      for (const { destination, retry_asked_ms } of this.progress.retriesAsked()) {
+        if (retry_asked_ms <= (this.retried_ms.get(destination) ?? 0)) continue;
+        this.retried_ms.set(destination, retry_asked_ms);
+        if (!before) this.lanes.get(destination)?.lane.retry();
+      }
+    } catch {
+      // The database is busy: heard at the next poll.
+    }
   }
 
   private versionNow(): number {
@@ -219,6 +235,12 @@ export function beginDestinations(options: Pick<ForwarderOptions, 'store' | 'dat
   const progress = new ForwardProgress(options.database);
   for (const { name, enabled } of options.settings.read(FORWARDING).value.destinations)
     if (enabled && progress.places(name) === null) progress.begin(name, lastIds(options));
+}
+
+/** For a process that does not forward itself: the one that does tries it again within a poll. Throws OperatingError `not_found`. */
+export function askRetry(name: string, { database, settings }: Pick<ForwarderOptions, 'database' | 'settings'>): void {
+  findDestination(settings, name);
+  new ForwardProgress(database).askRetry(name, Date.now());
 }
 
 /** The status of all destinations as it is stored, for a process that does not forward itself. */

@@ -74,6 +74,20 @@ export class ForwardProgress {
     this.database.db.prepare(update).run(last_success_ms, last_error, last_error_ms, failing_since_ms, destination);
   }
 
+  /** Asks the process that forwards, which may be another one, to try it again at once. False: it has no place yet. */
+  askRetry(destination: string, now_ms: number): boolean {
+    const update = 'UPDATE forward_destinations SET retry_asked_ms = ? WHERE destination = ?';
+    return this.database.db.prepare(update).run(Math.round(now_ms), destination).changes > 0;
+  }
+
+  /** When it was asked for last, by destination; 0: never. */
+  retriesAsked(): { destination: string; retry_asked_ms: number }[] {
+    return this.database.statement('SELECT destination, retry_asked_ms FROM forward_destinations').all() as {
+      destination: string;
+      retry_asked_ms: number;
+    }[];
+  }
+
   /** Gives up the places of all others. Returns their names. */
   keepOnly(destinations: readonly string[]): string[] {
     const { db } = this.database;

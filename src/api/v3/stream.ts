@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
+import { newestPosition, newsSince, type Position, positionOf, positionText } from '../../appliance/news.ts';
 import { OperatingError } from '../../errors.ts';
 import { StoreError } from '../../store/errors.ts';
 import type { ApiContext } from '../context.ts';
@@ -10,14 +11,6 @@ const LOOK_MS = 500;
 /** A comment so often keeps proxies from taking a silent stream for a dead one. */
 const ALIVE_MS = 15_000;
 const MAX_STREAMS = 32;
-const AT_ONCE = 200;
-
-/** How far a listener has got in each of the three lists. */
-interface Position {
-  alert: number;
-  event: number;
-  notification: number;
-}
 
 /**
  * New alerts, events and system notifications as they are stored, as server-sent events (HTML, 9.2). Each has an id by which a
@@ -39,14 +32,17 @@ export function stream(app: FastifyInstance, context: ApiContext): void {
     },
     async (request, reply) => {
       if (open >= MAX_STREAMS) throw new OperatingError('locked', `there are ${MAX_STREAMS} listeners already`);
-      const position = positionOf(request.headers['last-event-id'], request.query as { from?: string }) ?? newest(context);
+      const { from } = request.query as { from?: string };
+      const position =
+        positionOf(request.headers['last-event-id']) ??
+        (from === '0' ? { alert: 0, event: 0, notification: 0 } : newestPosition(context));
       const { token_id } = request.identity!;
       const secret = request.headers.authorization!;
       open++;
       reply.hijack();
       const { raw } = reply;
       raw.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
-      raw.write(`retry: 2000\n: position ${textOf(position)}\n\n`);
+      raw.write(`retry: 2000\n: position ${positionText(position)}\n\n`);
       let version = '';
       let said = performance.now();
       const timer = setInterval(() => {
@@ -77,47 +73,17 @@ export function stream(app: FastifyInstance, context: ApiContext): void {
   );
 }
 
-const textOf = ({ alert, event, notification }: Position): string => `${alert}.${event}.${notification}`;
-
-function positionOf(last: string | string[] | undefined, { from }: { from?: string }): Position | null {
-  const match = /^(\d{1,15})\.(\d{1,15})\.(\d{1,15})$/.exec(String(last ?? ''));
-  if (match !== null) return { alert: Number(match[1]), event: Number(match[2]), notification: Number(match[3]) };
-  return from === '0' ? { alert: 0, event: 0, notification: 0 } : null;
-}
-
-function newest({ store, notifications }: ApiContext): Position {
-  const notification = notifications.newestId();
-  try {
-    const last = { limit: 1, descending: true };
-    return {
-      alert: store.reader.alerts(last).rows[0]?.id ?? 0,
-      event: store.reader.events(last).rows[0]?.id ?? 0,
-      notification,
-    };
-  } catch (error) {
-    if (error instanceof StoreError && error.code === 'store_missing') return { alert: 0, event: 0, notification };
-    throw error;
-  }
-}
-
 /** What came after the position, which moves along. */
-function news({ store, notifications }: ApiContext, position: Position): string {
+function news(context: ApiContext, position: Position): string {
   let text = '';
-  const say = (event: string, data: object) => {
-    text += `id: ${textOf(position)}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`;
-  };
-  for (const row of store.reader.alerts({ limit: AT_ONCE, cursor: position.alert }).rows) {
-    position.alert = row.id;
-    const { key: _, ...alert } = alertOf(row) as ReturnType<typeof alertOf> & { key?: string };
-    say('alert', alert);
-  }
-  for (const row of store.reader.events({ limit: AT_ONCE, cursor: position.event }).rows) {
-    position.event = row.id;
-    say('event', row);
-  }
-  for (const row of notifications.list({ after_id: position.notification, limit: AT_ONCE })) {
-    position.notification = row.id;
-    say('notification', row);
+  for (const one of newsSince(context, position)) {
+    const data = one.event === 'alert' ? alertShown(one.data) : one.data;
+    text += `id: ${positionText(one.position)}\nevent: ${one.event}\ndata: ${JSON.stringify(data)}\n\n`;
   }
   return text;
+}
+
+function alertShown(row: Parameters<typeof alertOf>[0]): object {
+  const { key: _, ...alert } = alertOf(row) as ReturnType<typeof alertOf> & { key?: string };
+  return alert;
 }
