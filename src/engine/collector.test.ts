@@ -64,7 +64,7 @@ class Bench {
       failures: failures?.[shard] ?? [],
       packets: 0,
       lost: 0,
-      gave_up: false,
+      incomplete: false,
       headers_only: 0,
     }));
     return this.collector.batch(answers, { range, flush, finish }, this.ring);

@@ -1,24 +1,20 @@
 import type { RingBuffers } from '../capture/batch.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
 import type { ShardOptions } from './shard.ts';
-import { SupervisedShard } from './supervised-shard.ts';
+import { SupervisedShard, type SupervisionOptions } from './supervised-shard.ts';
 import type { BatchAnswer, BatchTask } from './worker.ts';
 
 /** What all shards have in common. */
-export type PoolOptions = Omit<ShardOptions, 'shard' | 'shards' | 'policy'> & {
-  shards: number;
-  /** A module that has `dissectors`, by its URL; the product's own where left out. */
-  dissectors?: string;
-};
+export type PoolOptions = Omit<ShardOptions, 'shard' | 'shards' | 'policy'> & SupervisionOptions & { shards: number };
 
 /** All shards, each with a thread of its own. */
 export class ShardPool {
   private readonly shards: SupervisedShard[];
 
-  constructor(buffers: RingBuffers, { shards, dissectors, ...options }: PoolOptions) {
+  constructor(buffers: RingBuffers, { shards, dissectors, hang_seconds, ...options }: PoolOptions) {
     this.shards = Array.from(
       { length: shards },
-      (_, shard) => new SupervisedShard(buffers, { ...options, policy: null, shard, shards }, dissectors),
+      (_, shard) => new SupervisedShard(buffers, { ...options, policy: null, shard, shards }, { dissectors, hang_seconds }),
     );
   }
 
@@ -30,10 +26,10 @@ export class ShardPool {
   /** Gives the batch to every shard; each takes its own packets. Batches are worked through in the order of the calls. */
   async run(task: BatchTask): Promise<BatchAnswer[]> {
     const answers = await Promise.all(this.shards.map((shard) => shard.run(task)));
-    // Each packet is one shard's: those that nobody counted are what was given up.
-    const gave_up = answers.find((answer) => answer.gave_up);
-    if (gave_up !== undefined)
-      gave_up.lost += answers.reduce((left, { packets, lost }) => left - packets - lost, task.range.count);
+    // Each packet is one shard's: where a thread was replaced, those that nobody counted are what it cost. It does not matter with which
+    // of the tasks that waited their results went, nor how many threads it took.
+    const incomplete = answers.find((answer) => answer.incomplete);
+    if (incomplete !== undefined) incomplete.lost = answers.reduce((left, { packets }) => left - packets, task.range.count);
     return answers;
   }
 

@@ -163,7 +163,7 @@ export class ShardBench {
         failures: shard.failures.splice(0),
         packets: range.count,
         lost: 0,
-        gave_up: false,
+        incomplete: false,
         headers_only: 0,
       };
     });

@@ -43,6 +43,8 @@ export const dissectors = [...own, poison];
 let folder: string;
 let module_: string;
 let pipelineModule: { Pipeline: typeof Pipeline };
+let poolModule: typeof import('./pool.ts');
+let batchModule: typeof import('../capture/batch.ts');
 let openCaptureFile: typeof import('../capture/file-source.ts').openCaptureFile;
 
 beforeAll(async () => {
@@ -50,6 +52,8 @@ beforeAll(async () => {
   module_ = path.join(folder, 'dissectors.mjs');
   fs.writeFileSync(module_, DISSECTORS);
   pipelineModule = await import(path.join(DIST, 'src/engine/pipeline.js'));
+  poolModule = await import(path.join(DIST, 'src/engine/pool.js'));
+  batchModule = await import(path.join(DIST, 'src/capture/batch.js'));
   ({ openCaptureFile } = await import(path.join(DIST, 'src/capture/file-source.js')));
 });
 afterAll(() => fs.rmSync(folder, { recursive: true, force: true }));
@@ -66,12 +70,13 @@ function capture(letters: string): string {
   return file;
 }
 
-async function run(letters: string, shards = 1) {
+async function run(letters: string, shards = 1, hang_seconds?: number) {
   const pipeline = new pipelineModule.Pipeline({
     shards,
     output: 'facts',
     protocols: null,
     dissectors: pathToFileURL(module_).href,
+    hang_seconds,
   });
   const failures: Failure[] = [];
   let [packets, lost, words] = [0, 0, 0];
@@ -117,10 +122,11 @@ describe('a shard whose thread fails', () => {
     expect(words).toBeGreaterThanOrEqual(300);
   });
 
-  test('that hangs is replaced', async () => {
-    const { total, packets, lost, failures } = await run(`${GOOD}H${GOOD}`, 2);
+  test.each([undefined, 2])('that hangs is replaced, after as many seconds as are allowed: %s', async (hang_seconds) => {
+    const { total, packets, lost, failures } = await run(`${GOOD}H${GOOD}`, 2, hang_seconds);
     expect(packets + lost).toBe(total);
-    expect(failures).toMatchObject([{ dissector: 'poison', frame: 301, how: 'hung' }]);
+    const error = expect.stringContaining(`no progress for ${hang_seconds ?? 5} s`);
+    expect(failures).toMatchObject([{ dissector: 'poison', frame: 301, how: 'hung', error }]);
   });
 
   test('that runs out of stack only throws', async () => {
@@ -179,6 +185,35 @@ describe('a shard whose thread fails', () => {
       expect(packets + lost).toBe(total);
     }
   });
+
+  test.each([1, 2])(
+    'gives a batch up, and the answer to the one before went with its first thread, with %i shards',
+    async (shards) => {
+      const letters = `${GOOD}${'R'.repeat(40)}${GOOD}`;
+      const ring = new batchModule.PacketRing();
+      const source = await openCaptureFile(capture(letters));
+      const writer = new batchModule.BatchWriter(ring);
+      writer.next((await source.fill(writer))!);
+      source.close();
+      const dissectors = pathToFileURL(module_).href;
+      const pool = new poolModule.ShardPool(ring.buffers, { shards, output: 'facts', protocols: null, dissectors });
+      try {
+        await pool.ready(null);
+        const batch = (first_frame: number, count: number) =>
+          pool.run({ range: { first_frame, count }, flush: false, finish: false });
+        const answers = [batch(1, 300), batch(301, letters.length - 300)];
+        // Nobody listens while the thread works the first one through, and dies of the second.
+        for (const end = performance.now() + 500; performance.now() < end; );
+        for (const [i, answer] of answers.entries()) {
+          const counts = (await answer).map(({ packets, lost }) => packets + lost);
+          expect(counts.reduce((sum, count) => sum + count, 0)).toBe([300, letters.length - 300][i]);
+        }
+        expect((await answers[1]).flatMap(({ failures }) => failures).some(({ gave_up }) => gave_up)).toBe(true);
+      } finally {
+        await pool.close();
+      }
+    },
+  );
 
   test('that does not even start is told, and nothing waits for ever', async () => {
     const broken = path.join(folder, 'broken.mjs');

@@ -6,8 +6,9 @@ import type { ShardOptions } from './shard.ts';
 import { ShardProgress } from './shard-progress.ts';
 import type { BatchAnswer, BatchTask, ShardStart } from './worker.ts';
 
-/** A thread that makes no progress on a task for so many looks, one a second, hangs. Starting may take longer. */
-const LOOKS_WITHOUT_PROGRESS = 5;
+/** A thread that makes no progress on a task for so long hangs, where nothing else is said; it is looked at every second. */
+export const HANG_SECONDS = 5;
+/** Starting may take longer. */
 const LOOKS_WHILE_STARTING = 60;
 /** Threads that a batch may cost: then what is left of it is given up, since the packets behind it wait. */
 const MOST_FAILURES_A_TASK = 5;
@@ -22,8 +23,14 @@ interface Waiting {
   resolve: (answer: BatchAnswer) => void;
   reject: (error: unknown) => void;
   failures: Failure[];
-  lost: number;
-  gave_up: boolean;
+  incomplete: boolean;
+}
+
+export interface SupervisionOptions {
+  /** A module that has `dissectors`, by its URL; the product's own where left out. */
+  dissectors?: string;
+  /** HANG_SECONDS where left out. */
+  hang_seconds?: number;
 }
 
 /**
@@ -34,8 +41,8 @@ interface Waiting {
 export class SupervisedShard {
   private readonly buffers: RingBuffers;
   private readonly options: ShardOptions;
-  /** A module that has `dissectors`; the product's own where left out. */
   private readonly dissectors: string | undefined;
+  private readonly looks_without_progress: number;
   private readonly waiting: Waiting[] = [];
   private readonly watch: NodeJS.Timeout;
   private pool!: Piscina<BatchTask, BatchAnswer>;
@@ -60,10 +67,11 @@ export class SupervisedShard {
   /** How many threads each dissector has cost; '' where none was at work. */
   private readonly costs = new Map<string, number>();
 
-  constructor(buffers: RingBuffers, options: ShardOptions, dissectors?: string) {
+  constructor(buffers: RingBuffers, options: ShardOptions, { dissectors, hang_seconds = HANG_SECONDS }: SupervisionOptions = {}) {
     this.buffers = buffers;
     this.options = options;
     this.dissectors = dissectors;
+    this.looks_without_progress = Math.ceil((hang_seconds * 1000) / LOOK_MS);
     this.start(1);
     this.watch = setInterval(() => this.look(), LOOK_MS);
     this.watch.unref();
@@ -72,7 +80,7 @@ export class SupervisedShard {
   /** Tasks are worked through in the order of the calls. */
   run(task: BatchTask): Promise<BatchAnswer> {
     return new Promise((resolve, reject) => {
-      const entry = { task, resolve, reject, failures: [], lost: 0, gave_up: false };
+      const entry = { task, resolve, reject, failures: [], incomplete: false };
       this.waiting.push(entry);
       this.submit(entry);
     });
@@ -151,8 +159,8 @@ export class SupervisedShard {
     this.answered_packets += answer.packets;
     if (entry.task.policy !== undefined) this.policy = entry.task.policy;
     if (entry.task.flush || entry.task.finish) this.counters_said = answer.facts;
-    const { failures, lost, gave_up } = entry;
-    entry.resolve({ ...answer, lost, gave_up, failures: [...failures, ...answer.failures] });
+    const { failures, incomplete } = entry;
+    entry.resolve({ ...answer, incomplete, failures: [...failures, ...answer.failures] });
   }
 
   /** The thread is gone. Answers that it gave in its last moment may be gone with it: those tasks are done, and what they found is lost. */
@@ -174,7 +182,6 @@ export class SupervisedShard {
     const dissector = progress.dissector === 0 ? '' : (this.names[progress.dissector - 1] ?? '');
     const cost = (this.costs.get(dissector) ?? 0) + 1;
     this.costs.set(dissector, cost);
-    entry.lost += lost;
     const failure: Failure = { dissector, frame, how, error: text, lost };
     entry.failures.push(failure);
     if (dissector !== '' && cost === FAILURES_UNTIL_LEFT_OUT) failure.left_out = true;
@@ -182,10 +189,13 @@ export class SupervisedShard {
     let next = Math.max(entry.task.range.first_frame, frame + 1);
     if (next < end && entry.failures.length >= MOST_FAILURES_A_TASK) {
       next = end;
-      entry.gave_up = failure.gave_up = true;
+      failure.gave_up = true;
     }
-    for (const done of waiting.slice(0, waiting.indexOf(entry)))
+    entry.incomplete = true;
+    for (const done of waiting.slice(0, waiting.indexOf(entry))) {
       done.task = { ...done.task, range: { first_frame: next, count: 0 } };
+      done.incomplete = true;
+    }
     entry.task = { ...entry.task, range: { first_frame: next, count: Math.max(0, end - next) } };
     this.start(next);
     for (const one of waiting) this.submit(one);
@@ -197,7 +207,7 @@ export class SupervisedShard {
     const at = `${generation} ${progress.frame} ${progress.flows_said} ${waiting[0]?.task.range.first_frame}`;
     this.looks = waiting.length > 0 && at === this.looked_at ? this.looks + 1 : 0;
     this.looked_at = at;
-    const most = this.started ? LOOKS_WITHOUT_PROGRESS : LOOKS_WHILE_STARTING;
+    const most = this.started ? this.looks_without_progress : LOOKS_WHILE_STARTING;
     if (this.looks < most) return;
     this.looks = 0;
     this.failed(new Error(`no progress for ${(most * LOOK_MS) / 1000} s`), 'hung');

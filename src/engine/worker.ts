@@ -58,10 +58,10 @@ export interface BatchAnswer {
   failures: Failure[];
   /** Packets of this shard in the batch; without those of `lost`. */
   packets: number;
-  /** Packets whose results went with a thread that was replaced. */
+  /** The thread was replaced while the batch waited for its answer: packets may be missing, of whichever shard they were. */
+  incomplete: boolean;
+  /** Packets that are missing, of all shards: their results went with a thread, or they were not looked at since they cost too many. */
   lost: number;
-  /** What was left of the batch was not looked at, since its packets had cost too many threads. */
-  gave_up: boolean;
   /** Of `packets`, those whose payload was left out to keep up. */
   headers_only: number;
   /** Names of the dissectors there are, in their order; with the first answer of a thread. */
@@ -104,7 +104,7 @@ export default function task({ range, flush, finish, shed, say_flows, spare, pol
     failures: shard.failures.splice(0),
     packets: progress.packets - packets_before,
     lost: 0,
-    gave_up: false,
+    incomplete: false,
     headers_only: shard.shedder.packets - shed_before,
   };
   if (first_answer) answer.dissectors = used.map(({ name }) => name);

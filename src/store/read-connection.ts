@@ -83,11 +83,11 @@ export class ReadConnection {
     columns: string,
     table: string,
     number: string,
-    { where = '', then = '', flags = [] }: { where?: string; then?: string; flags?: readonly string[] } = {},
+    { where = '', order = '', flags = [] }: { where?: string; order?: string; flags?: readonly string[] } = {},
   ): Generator<Row> {
     const last = this.one<{ last: number | null }>(`SELECT max(${number}) AS last FROM ${table}`)!.last ?? 0;
     const sql = `SELECT ${columns} FROM ${table} WHERE ${number} BETWEEN ? AND ? ${where && `AND ${where}`}
-      ORDER BY ${number}${then && `, ${then}`}`;
+      ORDER BY ${number}${order && `, ${order}`}`;
     for (let from = 1; from <= last; from += NUMBERS_AT_ONCE)
       yield* this.all<Row>(sql, [from, from + NUMBERS_AT_ONCE - 1], flags);
   }
