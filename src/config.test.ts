@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { configReference, readConfig, recordingOf } from './config.ts';
+import { SHEDDING_DEFAULTS } from './engine/shedding.ts';
 
 const MIRROR = 'capture:\n  interfaces:\n    - name: eth1\n';
 const faults = (text: string): string[] =>
@@ -10,6 +11,7 @@ describe('readConfig', () => {
   it('takes the default for all that is left out', () => {
     const { config } = readConfig(MIRROR, '/etc/ot-sensor');
     expect(config).toMatchObject({ data: '/var/lib/ot-sensor', zones: '', shards: 1, user: '', log: { level: 'info' } });
+    expect(config).toMatchObject({ watchdog: { hang_seconds: 5 }, overload: SHEDDING_DEFAULTS });
     expect(config!.capture).toEqual({
       backend: 'auto',
       timeout_ms: 20,
@@ -38,6 +40,21 @@ describe('readConfig', () => {
       'a recording without room for its files',
       `recording:\n  total_bytes: 100000000\n${MIRROR}`,
       '1:1 recording: "total_bytes" has no room for two files of "file_bytes"',
+    ],
+    [
+      'a level of overload that ends above where it begins',
+      `overload:\n  bulk_begins_percent: 5\n${MIRROR}`,
+      '1:1 overload: "bulk_ends_percent" is not below "bulk_begins_percent"',
+    ],
+    [
+      'levels of overload in another order',
+      `overload:\n  all_begins_percent: 40\n${MIRROR}`,
+      '1:1 overload: "all_begins_percent" is below "unrecognised_begins_percent": levels begin one after the other',
+    ],
+    [
+      'a watchdog that does not wait',
+      `watchdog:\n  hang_seconds: 1\n${MIRROR}`,
+      '2:17 "hang_seconds" is a whole number from 2 to 600',
     ],
     ['an unknown key', `shard: 2\n${MIRROR}`, '1:1 the settings file has no key "shard" (did you mean "shards"?)'],
     ['a number that is none', `shards: two\n${MIRROR}`, '1:9 "shards" is a whole number from 1 to 64'],

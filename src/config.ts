@@ -1,6 +1,8 @@
 import path from 'node:path';
 import { isMap, type Node } from 'yaml';
 import { combinationFault, entryFault, MAX_FILTER_ENTRIES } from './capture/filter.ts';
+import { HANG_SECONDS } from './engine/failure.ts';
+import { SHEDDING_DEFAULTS, type SheddingOptions, sheddingFault } from './engine/shedding.ts';
 import { MAX_FILE_BYTES, MIN_FILE_BYTES, RECORDING_DEFAULTS, type RecordingOptions } from './recording/options.ts';
 import { didYouMean, type Fault } from './yaml/fault.ts';
 import { type Entry, YamlReader } from './yaml/reader.ts';
@@ -46,6 +48,35 @@ export const SETTINGS = section({
         buffer_bytes: integer(64 << 20, 1 << 20, 2 ** 31 - 1, "the kernel's ring: what comes while nobody reads"),
         promiscuous: toggle(true, 'frames for other addresses too: what a mirror port is for'),
       }),
+    ),
+  }),
+  watchdog: section({
+    hang_seconds: integer(
+      HANG_SECONDS,
+      2,
+      600,
+      'a worker thread that gets no further for so long is replaced; what it had found and not said is lost, and counted',
+    ),
+  }),
+  overload: section({
+    bulk_begins_percent: percent(
+      'bulk_begins_percent',
+      "how full the fullest of the kernel's rings is when payload of bulk that is not OT is left out",
+    ),
+    bulk_ends_percent: percent('bulk_ends_percent', 'how full it is when that is looked at again'),
+    unrecognised_begins_percent: percent(
+      'unrecognised_begins_percent',
+      'how full it is when all payload but that of OT protocols is left out',
+    ),
+    unrecognised_ends_percent: percent('unrecognised_ends_percent', 'how full it is when that is looked at again'),
+    all_begins_percent: percent('all_begins_percent', 'how full it is when all payload is left out'),
+    all_ends_percent: percent('all_ends_percent', 'how full it is when that of OT protocols is looked at again'),
+    calm_ms: integer(SHEDDING_DEFAULTS.calm_ms, 200, 600_000, 'there must have been room for so long before less is left out'),
+    bulk_bytes: integer(
+      SHEDDING_DEFAULTS.bulk_bytes,
+      0,
+      2 ** 31 - 1,
+      'a conversation in which nothing was recognised is bulk when it has carried so much since its counts were said',
     ),
   }),
   api: section({
@@ -169,6 +200,9 @@ type Value<S> = S extends IntegerSetting
 function section<F extends Record<string, Setting>>(settings: F): Section<F> {
   return { kind: 'section', settings };
 }
+function percent(name: keyof SheddingOptions, meaning: string): IntegerSetting {
+  return integer(SHEDDING_DEFAULTS[name], 1, 100, meaning);
+}
 function list<S extends Section>(most: number, of: S): ListSetting<S> {
   return { kind: 'list', most, of };
 }
@@ -209,6 +243,8 @@ class ConfigReader extends YamlReader {
       }
       if (config.recording.total_bytes < 2 * config.recording.file_bytes)
         this.at(0, 'value', 'recording: "total_bytes" has no room for two files of "file_bytes"');
+      const wrong = sheddingFault(config.overload);
+      if (wrong !== '') this.at(0, 'value', `overload: ${wrong}`);
       names.forEach((name, i) => {
         if (name !== '' && names.indexOf(name) !== i) this.at(0, 'duplicate', `the interface ${name} is named twice`);
       });

@@ -15,3 +15,6 @@ export interface Failure {
   /** Packets failed one after the other: what was left of the batch was not looked at, so that the next ones are. */
   gave_up?: boolean;
 }
+
+/** A thread that makes no progress on a task for so long hangs, where nothing else is said. */
+export const HANG_SECONDS = 5;

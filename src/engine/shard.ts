@@ -48,6 +48,8 @@ export interface ShardOptions {
   policy: PolicyModel | null;
   flow_limits?: Partial<FlowLimits>;
   verify_checksums?: DecoderOptions['verify_checksums'];
+  /** What `SheddingOptions` has; its default where left out. */
+  bulk_bytes?: number;
   /** Where is said of each packet whose it is, for the recorder; left out where nothing is recorded. */
   tags?: SharedArrayBuffer;
 }
@@ -109,7 +111,7 @@ export class Shard implements PduSink {
     this.table.onEnd = (slot) => this.ended(slot);
     this.dissection = new Dissection(registry, progress);
     this.tags = options.tags ? new FlowTags(options.tags, this.table.limits.max_flows) : null;
-    this.shedder = new Shedder(registry);
+    this.shedder = new Shedder(registry, options.bulk_bytes);
     this.framer = new Framer(registry, this);
     this.tcp = new TcpOrder(this.table, this.framer);
     this.findings = new Findings(this.table, this.facts);

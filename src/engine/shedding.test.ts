@@ -2,15 +2,20 @@ import { describe, expect, it } from 'vitest';
 import { BatchWriter, PacketRing } from '../capture/batch.ts';
 import { Registry } from '../dissect/registry.ts';
 import { addressHash, newTags, pairTag } from '../recording/tag.ts';
-import { Shard } from './shard.ts';
+import { Shard, type ShardOptions } from './shard.ts';
 import { datagram, host, Job, PUMP_PORT, pump, pumpPdu, ShardBench, Talk } from './shard-bench.ts';
-import { Shed, ShedControl } from './shedding.ts';
+import { SHEDDING_DEFAULTS, Shed, ShedControl } from './shedding.ts';
 
 describe('ShedControl', () => {
   it('goes up at once, as far as it must', () => {
     const control = new ShedControl();
     expect([0, 0.2, 0.3, 0.6, 0.8, 1].map((fill, i) => control.update(fill, i * 200))).toEqual([0, 0, 1, 2, 3, 3]);
     expect(new ShedControl().update(0.9, 0)).toBe(3);
+  });
+
+  it('holds to the numbers it is given', () => {
+    const control = new ShedControl({ ...SHEDDING_DEFAULTS, bulk_begins_percent: 10, bulk_ends_percent: 9, calm_ms: 1000 });
+    expect([0.09, 0.1, 0.09, 0.08, 0.08, 0.08].map((fill, i) => control.update(fill, i * 500))).toEqual([0, 1, 1, 1, 1, 0]);
   });
 
   it('comes down step by step, when there has been room for a while', () => {
@@ -95,21 +100,34 @@ describe('a shard that leaves work undone', () => {
     expect(bench.counters).toMatchObject({ 'shed.all': 1, 'dissect.pdus': 2 });
   });
 
-  it('says to the recorder whose a packet is all the same', () => {
+  /** A single packet of something unknown, at a level. */
+  function unknownPacket(level: (typeof Shed)[keyof typeof Shed], options: Partial<ShardOptions>): Shard {
     const ring = new PacketRing();
     const writer = new BatchWriter(ring);
     const frame = datagram(host(2, 1), host(2, 2), Uint8Array.of(1, 2, 3), 8888);
     writer.buffer.set(frame, writer.start);
     writer.add(writer.start, frame.length, frame.length, 1_700_000_000, 0, 0, 1);
     const range = writer.next(frame.length);
+    const standing = { shard: 0, shards: 1, output: 'facts', protocols: null, policy: null } as const;
+    const shard = new Shard(ring.buffers, new Registry([pump]), { ...standing, ...options });
+    shard.shedder.level = level;
+    shard.process(range);
+    return shard;
+  }
+
+  it.each([
+    [undefined, 0],
+    [0, 1],
+  ])('is told how much is bulk: %s', (bulk_bytes, bulk) => {
+    expect(unknownPacket(Shed.bulk, { bulk_bytes }).shedder.counters.bulk).toBe(bulk);
+  });
+
+  it('says to the recorder whose a packet is all the same', () => {
     const tags = newTags();
     const word = new Uint32Array(tags);
     // What is said of the packet that was in this place before must not stay.
     word[0] = 0xdead_beef;
-    const options = { shard: 0, shards: 1, output: 'facts', protocols: null, policy: null, tags } as const;
-    const shard = new Shard(ring.buffers, new Registry([pump]), options);
-    shard.shedder.level = Shed.all;
-    shard.process(range);
+    const shard = unknownPacket(Shed.all, { tags });
     expect(shard.shedder.counters.unrecognised).toBe(1);
     const one = addressHash(0, 0, 0xffff, 0x0a000201);
     const other = addressHash(0, 0, 0xffff, 0x0a000202);

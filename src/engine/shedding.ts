@@ -24,8 +24,43 @@ export const SHED_MEANINGS: Readonly<Record<ShedLevel, string>> = {
   3: 'all payload',
 };
 
-/** A conversation in which nothing was recognised, and which carried so much since its counts were last said, is bulk. */
-const BULK_BYTES = 64 << 10;
+/** When a level begins and ends, and what is bulk: one set of numbers a sensor. */
+export interface SheddingOptions {
+  /** How full the fullest of the kernel's rings is when the level begins, and when it ends again, in percent. */
+  bulk_begins_percent: number;
+  bulk_ends_percent: number;
+  unrecognised_begins_percent: number;
+  unrecognised_ends_percent: number;
+  all_begins_percent: number;
+  all_ends_percent: number;
+  /** A level ends when there was room for so long: what ebbs for a moment comes again. */
+  calm_ms: number;
+  /** A conversation in which nothing was recognised, and which carried so much since its counts were last said, is bulk. */
+  bulk_bytes: number;
+}
+
+export const SHEDDING_DEFAULTS: Readonly<SheddingOptions> = {
+  bulk_begins_percent: 25,
+  bulk_ends_percent: 5,
+  unrecognised_begins_percent: 50,
+  unrecognised_ends_percent: 15,
+  all_begins_percent: 75,
+  all_ends_percent: 30,
+  calm_ms: 3000,
+  bulk_bytes: 64 << 10,
+};
+
+/** What does not fit together, in words; '' where all does. */
+export function sheddingFault(options: SheddingOptions): string {
+  const names = ['bulk', 'unrecognised', 'all'] as const;
+  for (const [i, name] of names.entries()) {
+    const [begins, ends] = [options[`${name}_begins_percent`], options[`${name}_ends_percent`]];
+    if (ends >= begins) return `"${name}_ends_percent" is not below "${name}_begins_percent"`;
+    if (i > 0 && begins < options[`${names[i - 1]}_begins_percent`])
+      return `"${name}_begins_percent" is below "${names[i - 1]}_begins_percent": levels begin one after the other`;
+  }
+  return '';
+}
 
 /** Decides, in the shard, which packets' payload is not looked at. */
 export class Shedder {
@@ -33,9 +68,11 @@ export class Shedder {
   /** Packets whose payload was not looked at, by the level that wanted it. */
   readonly counters = { bulk: 0, unrecognised: 0, all: 0 };
   private readonly registry: Registry;
+  private readonly bulk_bytes: number;
 
-  constructor(registry: Registry) {
+  constructor(registry: Registry, bulk_bytes = SHEDDING_DEFAULTS.bulk_bytes) {
     this.registry = registry;
+    this.bulk_bytes = bulk_bytes;
   }
 
   get packets(): number {
@@ -55,7 +92,7 @@ export class Shedder {
       counters.unrecognised++;
       return true;
     }
-    if (bytes < BULK_BYTES) return false;
+    if (bytes < this.bulk_bytes) return false;
     counters.bulk++;
     return true;
   }
@@ -66,27 +103,32 @@ export class Shedder {
   }
 }
 
-/** How full the kernel's rings are when a level begins, and when it ends again. */
-const BEGINS = [0, 0.25, 0.5, 0.75];
-const ENDS = [0, 0.05, 0.15, 0.3];
-/** A level ends when there was room for so long: what ebbs for a moment comes again. */
-const CALM_MS = 3000;
-
 /** Sets the level by how much waits: up at once, down step by step. */
 export class ShedControl {
   level: ShedLevel = Shed.nothing;
   private calm_since_ms = Number.POSITIVE_INFINITY;
+  private readonly begins: readonly number[];
+  private readonly ends: readonly number[];
+  private readonly calm_ms: number;
+
+  constructor(options: SheddingOptions = SHEDDING_DEFAULTS) {
+    const { bulk_begins_percent, unrecognised_begins_percent, all_begins_percent } = options;
+    this.begins = [0, bulk_begins_percent, unrecognised_begins_percent, all_begins_percent].map((percent) => percent / 100);
+    const { bulk_ends_percent, unrecognised_ends_percent, all_ends_percent } = options;
+    this.ends = [0, bulk_ends_percent, unrecognised_ends_percent, all_ends_percent].map((percent) => percent / 100);
+    this.calm_ms = options.calm_ms;
+  }
 
   /** `fill`: the part of the fullest ring that is waiting to be read, 0 to 1. Gives the level from here on. */
   update(fill: number, now_ms: number): ShedLevel {
-    let wanted = BEGINS.length - 1;
-    while (fill < BEGINS[wanted]) wanted--;
+    let wanted = this.begins.length - 1;
+    while (fill < this.begins[wanted]) wanted--;
     if (wanted > this.level) {
       this.level = wanted as ShedLevel;
       this.calm_since_ms = Number.POSITIVE_INFINITY;
-    } else if (this.level > 0 && fill < ENDS[this.level]) {
+    } else if (this.level > 0 && fill < this.ends[this.level]) {
       this.calm_since_ms = Math.min(this.calm_since_ms, now_ms);
-      if (now_ms - this.calm_since_ms >= CALM_MS) {
+      if (now_ms - this.calm_since_ms >= this.calm_ms) {
         this.level--;
         this.calm_since_ms = now_ms;
       }

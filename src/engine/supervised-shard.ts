@@ -1,14 +1,12 @@
 import { Piscina } from 'piscina';
 import { MAX_BATCHES_UNDER_WAY, type RingBuffers } from '../capture/batch.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
-import type { Failure } from './failure.ts';
+import { type Failure, HANG_SECONDS } from './failure.ts';
 import type { ShardOptions } from './shard.ts';
 import { ShardProgress } from './shard-progress.ts';
 import type { BatchAnswer, BatchTask, ShardStart } from './worker.ts';
 
-/** A thread that makes no progress on a task for so long hangs, where nothing else is said; it is looked at every second. */
-export const HANG_SECONDS = 5;
-/** Starting may take longer. */
+/** A thread is looked at every second. Starting may take longer than all else. */
 const LOOKS_WHILE_STARTING = 60;
 /** Threads that a batch may cost: then what is left of it is given up, since the packets behind it wait. */
 const MOST_FAILURES_A_TASK = 5;

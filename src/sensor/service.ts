@@ -52,7 +52,7 @@ export class Service {
   private flows_said = true;
   private stopping = false;
   private failure: { error: unknown } | null = null;
-  private readonly shedding = new ShedControl();
+  private readonly shedding: ShedControl;
   private ports: PortWatch | null = null;
   /** Packets lost until it was looked last. */
   private dropped = 0;
@@ -63,10 +63,14 @@ export class Service {
    * Throws LiveCaptureError, PcapUnavailableError, StoreError, OperatingError.
    */
   static async start(config: Config, policyOf: PolicyLoader, engine: Pick<PoolOptions, 'dissectors'> = {}): Promise<Service> {
-    const { data, shards, user, capture } = config;
+    const { data, shards, user, capture, watchdog, overload } = config;
     const recording = recordingOf(config);
     const tags = recording === null ? undefined : newTags();
-    const pipeline = new Pipeline({ shards, output: 'facts', protocols: null, tags, ...engine });
+    const pipeline = new Pipeline({
+      ...{ shards, output: 'facts', protocols: null, tags },
+      ...{ hang_seconds: watchdog.hang_seconds, bulk_bytes: overload.bulk_bytes },
+      ...engine,
+    });
     const store = new StoreWriter();
     let source: LiveCapture | undefined;
     let in_use: { close(): void } | undefined;
@@ -126,6 +130,7 @@ export class Service {
     this.pipeline = pipeline;
     this.collection = collection;
     this.policyOf = policyOf;
+    this.shedding = new ShedControl(config.overload);
     this.finished = this.run(store, policy);
   }
 
@@ -298,13 +303,15 @@ async function zonesOf(policy: PolicyModel | null) {
 
 /** Names of the settings that differ and are only read at start. */
 function restartNeeded(before: Config, after: Config): string[] {
-  const fixed = ({ data, shards, user, log, capture, recording }: Config): Record<string, unknown> => ({
+  const fixed = ({ data, shards, user, log, capture, watchdog, overload, recording }: Config): Record<string, unknown> => ({
     data,
     shards,
     user,
     'log.level': log.level,
     'capture.backend': capture.backend,
     'capture.timeout_ms': capture.timeout_ms,
+    watchdog,
+    overload,
     recording,
     'capture.interfaces': capture.interfaces.map(({ filter: _, include: _i, exclude: _e, ...rest }) => rest),
   });
