@@ -10,7 +10,7 @@ const MAX_ANSWER = 1 << 20;
  * one already is told so (RFC 9110, 13.1.2). Bounded by bytes; the oldest go.
  */
 export class Answers {
-  private readonly kept = new Map<string, { body: string | Buffer; type: string; etag: string; version: string }>();
+  private readonly kept = new Map<string, { body: Buffer; type: string; etag: string; version: string }>();
   private bytes = 0;
   /** Tags of another run of the server mean nothing. */
   private readonly run = randomBytes(6).toString('hex');
@@ -21,7 +21,7 @@ export class Answers {
     request: FastifyRequest,
     reply: FastifyReply,
     type: string,
-    make: () => Promise<string | Buffer>,
+    make: () => Promise<Buffer>,
   ): Promise<FastifyReply> {
     const version = store.version();
     const key = `${type} ${request.url}`;

@@ -39,20 +39,6 @@ export interface DeviceMarks {
   changed_by: string;
 }
 
-/** Of these devices, by id. */
-export function marks(db: ReadConnection, devices: readonly number[]): Map<number, DeviceMarks> {
-  const rows = db.all<DeviceMarks>('SELECT * FROM device_marks WHERE device_id IN (SELECT value FROM json_each(?))', [
-    JSON.stringify(devices),
-  ]);
-  const flag = (value: unknown) => (value === null ? null : value !== 0);
-  const flags = (row: DeviceMarks) => ({
-    authorized: flag(row.authorized),
-    scanner: flag(row.scanner),
-    programming_station: flag(row.programming_station),
-  });
-  return new Map(rows.map((row) => [row.device_id, { ...row, ...flags(row) }]));
-}
-
 /**
  * Pairs of devices that talk, each once with all their conversations: the lower id first. Conversations with an end that is no
  * device (a multicast group) are left out; those of a device with itself too.

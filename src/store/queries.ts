@@ -13,8 +13,11 @@ export type {
   Cursor,
   DeviceFilter,
   EventFilter,
+  FilterOf,
+  ListName,
   Page,
   Range,
+  RowText,
   StoredActivity,
   StoredAlert,
   StoredConnection,
@@ -68,15 +71,20 @@ export class StoreReader {
   }
 
   devices(filter: lists.DeviceFilter = {}): lists.Page<lists.StoredDevice> {
-    return lists.devices(this.#db, filter);
+    return lists.readRows(this.#db, 'devices', filter);
   }
 
   /** The device, or the one it was merged into; null where there is none of that id. */
   device(id: number): lists.StoredDevice | null {
-    const merged = this.#db.one<{ merged_into: number | null }>('SELECT merged_into FROM devices WHERE id = ?', id);
-    if (!merged) return null;
-    if (merged.merged_into !== null) return this.device(merged.merged_into);
-    return this.devices({ id }).rows[0] ?? null;
+    const present = this.presentId(id);
+    return present === null ? null : (this.devices({ id: present }).rows[0] ?? null);
+  }
+
+  /** The id of the device, or of the one it was merged into; null where there is none. */
+  presentId(id: number): number | null {
+    const found = this.#db.one<{ merged_into: number | null }>('SELECT merged_into FROM devices WHERE id = ?', id);
+    if (!found) return null;
+    return found.merged_into === null ? id : this.presentId(found.merged_into);
   }
 
   interfaces(device: number): InterfaceRow[] {
@@ -110,28 +118,35 @@ export class StoreReader {
   }
 
   connections(filter: lists.ConnectionFilter = {}): lists.Page<lists.StoredConnection> {
-    return lists.connections(this.#db, filter);
+    return lists.readRows(this.#db, 'connections', filter);
   }
 
   activities(filter: lists.ActivityFilter = {}): lists.Page<lists.StoredActivity> {
-    return lists.activities(this.#db, filter);
+    return lists.readRows(this.#db, 'activities', filter);
   }
 
   alerts(filter: lists.AlertFilter = {}): lists.Page<lists.StoredAlert> {
-    return lists.alerts(this.#db, filter);
+    return lists.readRows(this.#db, 'alerts', filter);
   }
 
   events(filter: lists.EventFilter = {}): lists.Page<lists.StoredEvent> {
-    return lists.events(this.#db, filter);
+    return lists.readRows(this.#db, 'events', filter);
+  }
+
+  /**
+   * The same lists as they are shown to people: each row as JSON of these fields, in this order. Devices have what people said of them,
+   * `authorized`, `scanner` and `note`, alerts `engine` and `category`.
+   */
+  texts<Name extends lists.ListName>(
+    name: Name,
+    filter: lists.FilterOf<Name>,
+    fields: readonly string[],
+  ): lists.Page<lists.RowText> {
+    return lists.readTexts(this.#db, name, filter, fields);
   }
 
   comments(alert: number): AlertComment[] {
     return this.#db.all<AlertComment>('SELECT * FROM alert_comments WHERE alert_id = ? ORDER BY id', [alert]);
-  }
-
-  /** Of these devices, by id. */
-  marks(devices: readonly number[]): Map<number, facts.DeviceMarks> {
-    return facts.marks(this.#db, devices);
   }
 
   /** Pairs of devices that talk, each once with all their conversations. */
@@ -145,7 +160,7 @@ export class StoreReader {
   }
 
   /** The highest id of a list; 0 where it is empty. */
-  lastId(table: keyof typeof lists.SORTS): number {
+  lastId(table: lists.ListName): number {
     return this.#db.one<{ n: number }>(`SELECT coalesce(max(id), 0) AS n FROM ${table}`)!.n;
   }
 

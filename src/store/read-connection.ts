@@ -7,6 +7,13 @@ import { DATABASE_FILE, Writer } from './writer.ts';
 
 const MAX_PREPARED = 64;
 const NUMBERS_AT_ONCE = 1000;
+const MAX_MEMOS = 256;
+
+/** A statement whose text is long: `key` is a short name for it. */
+export interface LongStatement {
+  key: string;
+  sql: () => string;
+}
 
 interface Prepared {
   statement: Database.Statement;
@@ -34,6 +41,9 @@ export class ReadConnection {
   readonly file: string;
   readonly #db: Database.Database;
   readonly #prepared = new Map<string, Prepared>();
+  readonly #version: Database.Statement;
+  readonly #memos = new Map<string, unknown>();
+  #version_of_memos = 0;
 
   constructor(directory: string) {
     this.file = join(directory, DATABASE_FILE);
@@ -49,6 +59,7 @@ export class ReadConnection {
       throw StoreError.of(error, this.file);
     }
     this.#db = db;
+    this.#version = db.prepare('PRAGMA data_version').pluck();
   }
 
   close(): void {
@@ -58,11 +69,25 @@ export class ReadConnection {
 
   /** Changes whenever another connection has changed the database. */
   version(): number {
-    return this.#db.pragma('data_version', { simple: true }) as number;
+    return this.#version.get() as number;
+  }
+
+  /** What was found out of the present state, kept until the database is another. */
+  memo<Value>(key: string, make: () => Value): Value {
+    const version = this.version();
+    if (version !== this.#version_of_memos || this.#memos.size >= MAX_MEMOS) this.#memos.clear();
+    this.#version_of_memos = version;
+    if (!this.#memos.has(key)) this.#memos.set(key, make());
+    return this.#memos.get(key) as Value;
   }
 
   /** Flags are booleans, the columns of `json` what their text says. */
-  all<Row>(sql: string, values: readonly unknown[] = [], flags: readonly string[] = [], json: readonly string[] = []): Row[] {
+  all<Row>(
+    sql: string | LongStatement,
+    values: readonly unknown[] = [],
+    flags: readonly string[] = [],
+    json: readonly string[] = [],
+  ): Row[] {
     try {
       const { statement, rowOf } = this.#statement(sql, flags, json);
       return (statement.all(...values) as unknown[][]).map(rowOf) as Row[];
@@ -92,16 +117,18 @@ export class ReadConnection {
       yield* this.all<Row>(sql, [from, from + NUMBERS_AT_ONCE - 1], flags);
   }
 
-  #statement(sql: string, flags: readonly string[], json: readonly string[]): Prepared {
-    let prepared = this.#prepared.get(sql);
+  #statement(sql: string | LongStatement, flags: readonly string[], json: readonly string[]): Prepared {
+    const key = typeof sql === 'string' ? sql : sql.key;
+    let prepared = this.#prepared.get(key);
     if (!prepared) {
-      // Filters combine in many ways: the statements kept are bounded.
-      if (this.#prepared.size >= MAX_PREPARED) this.#prepared.clear();
-      const statement = this.#db.prepare(sql).raw(true);
+      // Filters and fields combine in many ways: the statements kept are bounded.
+      if (this.#prepared.size >= MAX_PREPARED) this.#prepared.delete(this.#prepared.keys().next().value!);
+      const statement = this.#db.prepare(typeof sql === 'string' ? sql : sql.sql()).raw(true);
       const names = statement.columns().map(({ name }) => name);
       prepared = { statement, rowOf: rowMaker(names, flags, json) };
-      this.#prepared.set(sql, prepared);
-    }
+    } else this.#prepared.delete(key);
+    // The one that was used last is the last to go.
+    this.#prepared.set(key, prepared);
     return prepared;
   }
 }

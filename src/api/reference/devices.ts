@@ -2,10 +2,10 @@ import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { OperatingError } from '../../errors.ts';
 import type { AttributeRow } from '../../store/change-set.ts';
-import type { StoredDevice, StoreReader } from '../../store/queries.ts';
+import type { StoreReader } from '../../store/queries.ts';
 import type { ApiContext } from '../context.ts';
 import { Id, Nullable } from '../schemas.ts';
-import { deviceOf } from '../v3/devices.ts';
+import { type Device, shownDevices } from '../v3/devices.ts';
 import { CARRIERS, commandName, deviceTypeName, protocolName } from './names.ts';
 
 const Strings = Type.Array(Type.String());
@@ -136,21 +136,19 @@ export function devices(app: FastifyInstance, { store }: ApiContext): void {
 function allDevices(reader: StoreReader): Static<typeof ReferenceDevice>[] {
   const found: Static<typeof ReferenceDevice>[] = [];
   for (let cursor: number | undefined; ; ) {
-    const { rows, next_cursor } = reader.devices({ limit: 1000, cursor });
+    const { rows, next_cursor } = shownDevices(reader, { limit: 1000, cursor });
     found.push(...referenceDevices(reader, rows));
     if (next_cursor === null) return found;
     cursor = next_cursor as number;
   }
 }
 
-function referenceDevices(reader: StoreReader, rows: readonly StoredDevice[]): Static<typeof ReferenceDevice>[] {
+function referenceDevices(reader: StoreReader, rows: readonly Device[]): Static<typeof ReferenceDevice>[] {
   const ids = rows.map((row) => row.id);
-  const marks = reader.marks(ids);
   const { spoken, firmware, dynamic } = reader.deviceFacts(ids);
-  return rows.map((row) => {
-    const device = deviceOf(row, marks.get(row.id));
+  return rows.map((device) => {
     const addresses = device.addresses.filter((ip) => ip !== '');
-    const protocols = spoken.get(row.id)?.filter(({ app_proto }) => app_proto !== '' && !CARRIERS.includes(app_proto)) ?? [];
+    const protocols = spoken.get(device.id)?.filter(({ app_proto }) => app_proto !== '' && !CARRIERS.includes(app_proto)) ?? [];
     return {
       id: device.id,
       ipAddresses: listOrNull(addresses),
@@ -165,8 +163,8 @@ function referenceDevices(reader: StoreReader, rows: readonly StoredDevice[]): S
       protocols: listOrNull(
         protocols.map(({ app_proto, number, ips }) => ({ id: number, name: protocolName(app_proto, ''), ipAddresses: ips })),
       ),
-      firmware: firmwareOf(device.ip, firmware.get(row.id) ?? []),
-      hasDynamicAddress: dynamic.has(row.id),
+      firmware: firmwareOf(device.ip, firmware.get(device.id) ?? []),
+      hasDynamicAddress: dynamic.has(device.id),
     };
   });
 }

@@ -68,7 +68,7 @@ export function listConnections(app: FastifyInstance, context: ApiContext, answe
   list(app, context, answers, {
     store,
     path: `${base}/connections`,
-    table: 'connections',
+    name: 'connections',
     message: ot_sensor.ConnectionPage,
     tag: 'connections',
     summary: 'Who talks to whom',
@@ -76,12 +76,11 @@ export function listConnections(app: FastifyInstance, context: ApiContext, answe
     row: Connection,
     filter: Type.Object({ ...EndFilter, port: Type.Optional(Port), zone: Type.Optional(Word) }),
     sorts: SORTS.connections,
-    read: (reader, filter) => reader.connections(filter),
   });
   list(app, context, answers, {
     store,
     path: `${base}/activities`,
-    table: 'activities',
+    name: 'activities',
     message: ot_sensor.ActivityPage,
     tag: 'connections',
     summary: 'What was done in the conversations: operations on targets, counted',
@@ -94,7 +93,6 @@ export function listConnections(app: FastifyInstance, context: ApiContext, answe
       unit: Type.Optional(Type.Integer()),
     }),
     sorts: SORTS.activities,
-    read: (reader, filter) => reader.activities(filter),
   });
 }
 

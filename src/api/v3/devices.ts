@@ -2,7 +2,7 @@ import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
 import { OperatingError } from '../../errors.ts';
 import { ot_sensor } from '../../proto/api.js';
-import { type DeviceMarks, SORTS, type StoredDevice, type StoreReader } from '../../store/queries.ts';
+import { type DeviceFilter, type Page, SORTS, type StoreReader } from '../../store/queries.ts';
 import type { Answers } from '../answers.ts';
 import { actorOf, note } from '../authenticate.ts';
 import type { ApiContext } from '../context.ts';
@@ -106,24 +106,12 @@ const Marks = Type.Object(
   },
 );
 
-/** The device as it is shown: what people said of it goes before what was found out. */
-export function deviceOf(row: StoredDevice, marks: DeviceMarks | undefined): Device {
-  const { behaviour: _, first_frame: _frame, capture_id: _capture, ...device } = row;
-  return {
-    ...device,
-    name: marks?.name ?? device.name,
-    type: marks?.type ?? device.type,
-    type_reason: marks?.type ? `set by ${marks.changed_by}` : device.type_reason,
-    programming_station: marks?.programming_station ?? device.programming_station,
-    authorized: marks?.authorized ?? true,
-    scanner: marks?.scanner ?? false,
-    note: marks?.note ?? '',
-  };
-}
+const DEVICE_FIELDS = Object.keys(Device.properties);
 
-function devicesOf(reader: StoreReader, rows: readonly StoredDevice[]): Device[] {
-  const marks = reader.marks(rows.map((row) => row.id));
-  return rows.map((row) => deviceOf(row, marks.get(row.id)));
+/** Pages of devices as they are shown: what people said of one goes before what was found out. */
+export function shownDevices(reader: StoreReader, filter: DeviceFilter): Page<Device> {
+  const { rows, next_cursor } = reader.texts('devices', filter, DEVICE_FIELDS);
+  return { rows: rows.map((row) => JSON.parse(row.text) as Device), next_cursor };
 }
 
 /** The list alone, of the database that a request is about; the sensor's where left out. */
@@ -131,7 +119,7 @@ export function listDevices(app: FastifyInstance, context: ApiContext, answers: 
   list(app, context, answers, {
     store,
     path: `${base}/devices`,
-    table: 'devices',
+    name: 'devices',
     message: ot_sensor.DevicePage,
     tag: 'devices',
     summary: 'The devices, with what is known of each',
@@ -139,10 +127,6 @@ export function listDevices(app: FastifyInstance, context: ApiContext, answers: 
     row: Device,
     filter: Filter,
     sorts: SORTS.devices,
-    read: (reader, filter) => {
-      const page = reader.devices(filter);
-      return { ...page, rows: devicesOf(reader, page.rows) };
-    },
   });
 }
 
@@ -151,9 +135,9 @@ export function devices(app: FastifyInstance, context: ApiContext, answers: Answ
 
   const one = (id: number): Device => {
     const { reader } = context.store;
-    const row = reader.device(id);
-    if (row === null) throw new OperatingError('not_found', `there is no device ${id}`);
-    return devicesOf(reader, [row])[0];
+    const present = reader.presentId(id);
+    if (present === null) throw new OperatingError('not_found', `there is no device ${id}`);
+    return shownDevices(reader, { id: present }).rows[0];
   };
 
   app.get(

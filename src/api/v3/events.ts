@@ -23,7 +23,7 @@ export function listEvents(app: FastifyInstance, context: ApiContext, answers: A
   list(app, context, answers, {
     store,
     path: `${base}/events`,
-    table: 'events',
+    name: 'events',
     message: ot_sensor.EventPage,
     tag: 'events',
     summary: 'The timeline: what changed in the network, the newest first',
@@ -32,7 +32,7 @@ export function listEvents(app: FastifyInstance, context: ApiContext, answers: A
     filter: Type.Object({ device: Type.Optional(Id), kind: Type.Optional(Word), text: Type.Optional(Word) }),
     sorts: SORTS.events,
     newest_first: true,
-    read: (reader, { kind, ...filter }) => reader.events({ ...filter, kind: wordsOf(kind) }),
+    filterOf: ({ kind, ...filter }) => ({ ...filter, kind: wordsOf(kind) }),
   });
 }
 

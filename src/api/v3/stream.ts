@@ -1,11 +1,12 @@
 import type { FastifyInstance } from 'fastify';
 import { Type } from 'typebox';
 import { newestPosition, newsSince, type Position, positionOf, positionText } from '../../appliance/news.ts';
+import { kindOf } from '../../detect/catalogue.ts';
 import { OperatingError } from '../../errors.ts';
 import { StoreError } from '../../store/errors.ts';
+import type { StoredAlert } from '../../store/queries.ts';
 import type { ApiContext } from '../context.ts';
 import { ErrorBody } from '../errors.ts';
-import { alertOf } from './alerts.ts';
 
 const LOOK_MS = 500;
 /** A comment so often keeps proxies from taking a silent stream for a dead one. */
@@ -83,7 +84,7 @@ function news(context: ApiContext, position: Position): string {
   return text;
 }
 
-function alertShown(row: Parameters<typeof alertOf>[0]): object {
-  const { key: _, ...alert } = alertOf(row) as ReturnType<typeof alertOf> & { key?: string };
-  return alert;
+function alertShown({ key: _, ...alert }: StoredAlert): object {
+  const { engine, category } = kindOf(alert.kind);
+  return { ...alert, engine, category };
 }
