@@ -14,6 +14,7 @@ interface DeviceArguments extends RangeArguments {
   protocol?: string;
   text?: string;
   programmingStations?: true;
+  deleted?: true;
 }
 
 export function register(program: Command): void {
@@ -28,6 +29,7 @@ export function register(program: Command): void {
     .option('--purdue-level <n>', 'on this level of the Purdue model', integer(0, 5))
     .option('--protocol <name>', 'that takes part in this protocol')
     .option('--programming-stations', 'only those that program others')
+    .option('--deleted', 'those that were deleted, and not seen since')
     .option('--text <words>', 'with this in name, vendor, model or any attribute')
     .addOption(dataOption())
     .addOption(format());
@@ -41,7 +43,7 @@ async function devices(args: DeviceArguments): Promise<void> {
   if (args.protocol !== undefined) await checkProtocols([args.protocol]);
   const found = readAll(args, (reader, range) => {
     const { id, ip, mac, type, zone, protocol, text } = args;
-    const more = { programming_station: args.programmingStations, purdue_level: args.purdueLevel };
+    const more = { programming_station: args.programmingStations, purdue_level: args.purdueLevel, deleted: args.deleted };
     const page = reader.devices({ ...range, id, ip, mac, type, zone, protocol, text, ...more });
     if (args.format === 'table') return page;
     const rows = page.rows.map((device) => ({

@@ -23,6 +23,7 @@ const INVENTORY_KINDS = Object.keys({
 } satisfies Record<InventoryEventKind, true>);
 const KINDS = [
   ...INVENTORY_KINDS,
+  'device_deleted',
   ...[...Object.values(RECORDING_EVENTS), ...Object.values(OVERLOAD_EVENTS)].map(({ kind }) => kind),
 ];
 

@@ -21,6 +21,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<{ register(program: Comman
   devices: () => import('./devices.ts'),
   connections: () => import('./connections.ts'),
   device: () => import('./device.ts'),
+  'delete-devices': () => import('./delete-devices.ts'),
   alerts: () => import('./alerts.ts'),
   alert: () => import('./alert.ts'),
   'alert-kinds': () => import('./alert-kinds.ts'),

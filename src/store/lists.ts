@@ -48,6 +48,8 @@ export interface DeviceFilter extends Range {
   programming_station?: boolean;
   /** Part of name, vendor, model, type, MAC, IP or any attribute's value; upper and lower case are one. */
   text?: string;
+  /** Only those that people deleted and that were not seen since; they are left out otherwise, unless asked for by `id`. */
+  deleted?: boolean;
 }
 
 export interface ConnectionFilter extends Range {
@@ -157,6 +159,8 @@ const RARE = 5000;
 
 const DEVICE_FLAGS = ['programming_station', 'router', 'gateway'] as const;
 
+const DELETED = 'EXISTS (SELECT 1 FROM device_deletions d WHERE d.device_id = devices.id AND d.seen_ms >= devices.last_ms)';
+
 const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 /** What the catalogue says of an alert's kind. */
 const byKind = (field: 'engine' | 'category'): string => {
@@ -179,7 +183,10 @@ const LISTS: { readonly [Name in ListName]: List<FilterOf<Name>> } = {
           ['devices.name', 'vendor', 'model', 'devices.type', 'mac', 'ip'],
           `EXISTS (SELECT 1 FROM attributes a WHERE a.device_id = devices.id AND a.value LIKE ? ESCAPE '\\')`,
         );
-      const { ip, mac, programming_station } = filter;
+      const { id, ip, mac, programming_station, deleted } = filter;
+      if (deleted === true) where.and(DELETED);
+      // Where none was ever deleted it costs nothing.
+      else if (id === undefined && db.one('SELECT 1 FROM device_deletions LIMIT 1') !== undefined) where.and(`NOT ${DELETED}`);
       if (ip !== undefined) where.and('devices.id IN (SELECT device_id FROM addresses WHERE ip = ?)', ip.toLowerCase());
       if (mac !== undefined) where.and('devices.id IN (SELECT device_id FROM interfaces WHERE mac = ?)', macText(mac));
       if (programming_station !== undefined) where.and('devices.programming_station = ?', programming_station ? 1 : 0);

@@ -128,6 +128,12 @@ export const MIGRATIONS: readonly string[] = [
   CREATE INDEX connections_by_responder_ip ON connections (responder_ip);
   CREATE INDEX events_by_time ON events (time_ms);
   `,
+  // Devices that people deleted: not listed until they are seen after `seen_ms`. What is known of them stays.
+  `
+  CREATE TABLE device_deletions (
+    device_id INTEGER PRIMARY KEY, seen_ms REAL NOT NULL, deleted_ms INTEGER NOT NULL, deleted_by TEXT NOT NULL
+  ) STRICT;
+  `,
 ];
 
 export const SCHEMA_VERSION = MIGRATIONS.length;

@@ -16,6 +16,9 @@ const CLOSED = ' closed ';
 export const MAX_COMMENT_LENGTH = 4000;
 const MAX_COMMENTS = 1000;
 
+const DELETED = 'EXISTS (SELECT 1 FROM device_deletions d WHERE d.device_id = devices.id AND d.seen_ms >= devices.last_ms)';
+const LISTED = `merged_into IS NULL AND NOT ${DELETED}`;
+
 export type MarkChanges = Partial<Omit<DeviceMarks, 'device_id' | 'changed_ms' | 'changed_by'>>;
 
 /**
@@ -103,6 +106,61 @@ export class OperatorStore {
         .run(Math.round(time_ms), by, device);
       return true;
     });
+  }
+
+  /**
+   * Deletes a device: it is not listed any more, until it is seen again; then it is there with all its history. What is known of it, its
+   * connections and alerts stay. `missing`: there is no such device, or it is deleted; `active`: it was seen after `quiet_since_ms`.
+   */
+  deleteDevice(id: number, by: string, time_ms: number, quiet_since_ms: number): 'done' | 'missing' | 'active' {
+    return this.change(() => {
+      const device = this.db.prepare(`SELECT name, ip, mac, last_ms FROM devices WHERE id = ? AND ${LISTED}`).get(id) as
+        | { name: string; ip: string; mac: string; last_ms: number }
+        | undefined;
+      if (device === undefined) return 'missing';
+      if (device.last_ms > quiet_since_ms) return 'active';
+      this.deleteOne(id, device, by, time_ms);
+      return 'done';
+    });
+  }
+
+  /** All that were not seen since. Gives how many; at most `most`, the rest with the next call. */
+  deleteDevicesUnseen(since_ms: number, by: string, time_ms: number, most: number): number {
+    return this.change(() => {
+      const select = `SELECT id, name, ip, mac, last_ms FROM devices WHERE last_ms < ? AND ${LISTED} ORDER BY id LIMIT ?`;
+      const all = this.db.prepare(select).all(since_ms, most) as {
+        id: number;
+        name: string;
+        ip: string;
+        mac: string;
+        last_ms: number;
+      }[];
+      for (const { id, ...device } of all) this.deleteOne(id, device, by, time_ms);
+      return all.length;
+    });
+  }
+
+  /** Takes a deletion back. False where there is none. */
+  restoreDevice(id: number): boolean {
+    return this.change(() => {
+      const deleted = this.db.prepare(`SELECT 1 FROM devices WHERE id = ? AND merged_into IS NULL AND ${DELETED}`).get(id);
+      if (deleted === undefined) return false;
+      this.db.prepare('DELETE FROM device_deletions WHERE device_id = ?').run(id);
+      return true;
+    });
+  }
+
+  private deleteOne(
+    id: number,
+    { name, ip, mac, last_ms }: { name: string; ip: string; mac: string; last_ms: number },
+    by: string,
+    time_ms: number,
+  ): void {
+    const time = Math.round(time_ms);
+    this.db.prepare('INSERT OR REPLACE INTO device_deletions VALUES (?, ?, ?, ?)').run(id, last_ms, time, by);
+    this.db
+      .prepare('INSERT INTO events (capture_id, frame, time_ms, kind, device_id, title, details) VALUES (0, 0, ?, ?, ?, ?, ?)')
+      .run(time, 'device_deleted', id, `device ${name || ip || mac} was deleted`, JSON.stringify({ by, ip, mac }));
   }
 
   /**

@@ -17,6 +17,7 @@ export const PERMISSIONS = {
   'devices.manage': ['analyst', 'authorise devices, name them, set scanner and programming station'],
   'zones.test': ['analyst', 'validate a zone policy and test it against traffic'],
   'captures.play': ['analyst', 'upload capture files and play them'],
+  'devices.delete': ['admin', 'delete devices, and take that back'],
   'zones.manage': ['admin', 'apply a zone policy, roll it back'],
   'settings.read': ['admin', 'settings, forwarding, stores, updates'],
   'settings.manage': ['admin', 'change settings, forwarding, stores; send a test'],

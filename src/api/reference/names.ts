@@ -70,6 +70,7 @@ export const EVENT_TYPES: Readonly<
   Record<string, readonly [type: string, title: string, severity: 'INFO' | 'NOTICE' | 'ALERT']>
 > = {
   device_detected: ['DEVICE_CREATE', 'Device Detected', 'NOTICE'],
+  device_deleted: ['DELETE_DEVICE', 'Device Deleted', 'INFO'],
   address_changed: ['DHCP_UPDATE', 'Address Update', 'INFO'],
   attribute_changed: ['DEVICE_UPDATE', 'Device Updated', 'INFO'],
   router_recognised: ['DEVICE_UPDATE', 'Device Updated', 'INFO'],

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify';
 import { type Static, Type } from 'typebox';
+import { deleteDevice, deleteUnseen } from '../../appliance/device-deletion.ts';
 import { OperatingError } from '../../errors.ts';
 import { ot_sensor } from '../../proto/api.js';
 import { type DeviceFilter, type Page, SORTS, type StoreReader } from '../../store/queries.ts';
@@ -47,6 +48,7 @@ const Filter = Type.Object({
   purdue_level: Type.Optional(Type.Integer({ minimum: 0, maximum: 5 })),
   protocol: Type.Optional(Type.String({ maxLength: 200, description: 'Takes part in a conversation of this protocol.' })),
   programming_station: Type.Optional(Type.Boolean()),
+  deleted: Type.Optional(Type.Boolean({ description: 'Those that were deleted, and not seen since.' })),
   text: Type.Optional(Type.String({ maxLength: 200, description: 'In name, vendor, model, type, an address or any attribute.' })),
 });
 
@@ -192,6 +194,69 @@ export function devices(app: FastifyInstance, context: ApiContext, answers: Answ
       if (!context.store.operator.mark(id, changes, actorOf(request).name, Date.now()))
         throw new OperatingError('not_found', `there is no device ${id}`);
       note(context.audit, request, 'device.mark', `${id}`, changes);
+      return one(id);
+    },
+  );
+
+  const del = { config: { permission: 'devices.delete' } } as const;
+  app.delete(
+    '/devices/:id',
+    {
+      ...del,
+      schema: {
+        tags: ['devices'],
+        summary:
+          'Delete a device that was silent for ten minutes: it is not listed any more until it is seen again, then it is there with all its history. Its connections, alerts and events stay',
+        params: IdParams,
+        response: { 204: Type.Null(), '4xx': ErrorBody },
+      },
+    },
+    async (request, reply) => {
+      const { id } = request.params as Static<typeof IdParams>;
+      deleteDevice(context.store, id, actorOf(request).name, Date.now());
+      note(context.audit, request, 'device.delete', `${id}`);
+      return reply.code(204).send();
+    },
+  );
+  app.delete(
+    '/devices',
+    {
+      ...del,
+      schema: {
+        tags: ['devices'],
+        summary: 'Delete all devices that were not seen since',
+        querystring: Type.Object({ unseen_since_ms: Ms }, { additionalProperties: false }),
+        response: { 200: Type.Object({ deleted: Type.Integer() }), '4xx': ErrorBody },
+      },
+    },
+    async (request) => {
+      const { unseen_since_ms } = request.query as { unseen_since_ms: number };
+      let deleted = 0;
+      for (;;) {
+        const some = deleteUnseen(context.store, unseen_since_ms, actorOf(request).name, Date.now());
+        deleted += some;
+        if (some === 0) break;
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      note(context.audit, request, 'device.delete_unseen', new Date(unseen_since_ms).toISOString(), { deleted });
+      return { deleted };
+    },
+  );
+  app.post(
+    '/devices/:id/restore',
+    {
+      ...del,
+      schema: {
+        tags: ['devices'],
+        summary: 'Take the deletion of a device back',
+        params: IdParams,
+        response: { 200: Device, '4xx': ErrorBody },
+      },
+    },
+    async (request) => {
+      const { id } = request.params as Static<typeof IdParams>;
+      if (!context.store.operator.restoreDevice(id)) throw new OperatingError('not_found', `device ${id} is not deleted`);
+      note(context.audit, request, 'device.restore', `${id}`);
       return one(id);
     },
   );
