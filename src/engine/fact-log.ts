@@ -272,8 +272,8 @@ export function factOrder(a: Fact, b: Fact): number {
   return flowOf(a) - flowOf(b);
 }
 
-function flowOf({ frame, flow_update, activity }: Fact): number {
-  return Number.isInteger(frame) ? 0 : (flow_update?.flow_id ?? activity?.flow_id ?? 0);
+function flowOf({ frame, flow_update, activity, finding }: Fact): number {
+  return Number.isInteger(frame) ? 0 : (flow_update?.flow_id ?? activity?.flow_id ?? finding?.flow_id ?? 0);
 }
 
 /** Far above what a batch of MAX_BATCH_PACKETS can honestly cause, flushes of a full flow table included. */

@@ -105,6 +105,58 @@ describe('a conversation in which nothing is recognised', () => {
     ]);
   });
 
+  describe('that nobody answers', () => {
+    const later = (bench: ShardBench, wait_ms: number) => bench.packet(datagram(host(9, 1), host(9, 2), HTTP, 9), { wait_ms });
+    /** What the shards have said so far: behind which packet, and to which port. */
+    const found = async (bench: ShardBench) => {
+      await bench.cut();
+      return bench.facts.flatMap(({ frame, finding }) =>
+        finding?.kind === 'zone_crossing' ? [[frame, finding.destination!.port]] : [],
+      );
+    };
+
+    test.each([1, 3])('is judged while the capture goes on, once, with %i shards', async (shards) => {
+      const bench = new ShardBench({ policy: READS, shards });
+      const syns: number[] = [];
+      for (const port of [8080, 8081, 8082]) syns.push(await new Talk(bench, HMI, PLC, 40_000, port).segment(0, 2));
+      await later(bench, 100);
+      expect(await found(bench)).toEqual([]);
+      const second = await later(bench, 1400);
+      expect(await found(bench)).toEqual([8080, 8081, 8082].map((port) => [second - 0.5, port]));
+      await later(bench, 5000);
+      await bench.end();
+      expect(bench.alertsOf('zone_crossing').map(({ count }) => count)).toEqual([1, 1, 1]);
+      expect(bench.evidence.map(({ frame }) => frame)).toEqual(expect.arrayContaining(syns));
+    });
+
+    test('is judged when the port falls silent', async () => {
+      const bench = new ShardBench({ policy: READS });
+      const frame = await new Talk(bench, HMI, PLC, 40_000, 8080).segment(0, 2);
+      await bench.cut();
+      for (const shard of bench.shards) shard.sayFlows(frame);
+      expect(await found(bench)).toEqual([[frame + 0.5, 8080]]);
+    });
+
+    test('is none where a conduit may allow what would be said', async () => {
+      const bench = new ShardBench({ policy: READS });
+      await new Talk(bench, HMI, PLC).segment(0, 2);
+      await later(bench, 3000);
+      await bench.end();
+      expect(crossings(bench)).toEqual([]);
+    });
+
+    test('waits where it was answered, until it is clear what it is', async () => {
+      const bench = new ShardBench({ policy: READS });
+      const talk = new Talk(bench, HMI, PLC, 40_000, 8080);
+      await talk.open();
+      await later(bench, 3000);
+      expect(await found(bench)).toEqual([]);
+      await talk.client(pumpPdu(Job.read));
+      await bench.end();
+      expect(crossings(bench)).toEqual([]);
+    });
+  });
+
   test('other IP protocols are judged with their first packet, once', async () => {
     const bench = new ShardBench({ policy: READS });
     const echo = ethernet(

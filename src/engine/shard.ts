@@ -37,6 +37,7 @@ import { RecordsConsumer } from './records-consumer.ts';
 import type { RowConsumer } from './row-consumer.ts';
 import { ShardProgress } from './shard-progress.ts';
 import { Shedder } from './shedding.ts';
+import { Unanswered } from './unanswered.ts';
 
 export interface ShardOptions {
   shard: number;
@@ -89,6 +90,7 @@ export class Shard implements PduSink {
   private readonly tcp: TcpOrder;
   private readonly tags: FlowTags | null;
   private policy: PolicyWatch | null;
+  private readonly unanswered: Unanswered;
   private readonly factsConsumer: FactsConsumer | null;
   private readonly consumer: RowConsumer;
   private dirty: number[] = [];
@@ -116,6 +118,7 @@ export class Shard implements PduSink {
     this.tcp = new TcpOrder(this.table, this.framer);
     this.findings = new Findings(this.table, this.facts);
     this.policy = this.watch(options.policy);
+    this.unanswered = new Unanswered(this.table);
     if (options.output === 'records') {
       const wanted = options.protocols?.map((name) => registry.indexOf(name)) ?? null;
       this.records = new RecordsConsumer(registry, this.table, wanted);
@@ -263,6 +266,7 @@ export class Shard implements PduSink {
       table.mac_low[sender] = (b[s + 2] << 24) | (b[s + 3] << 16) | (b[s + 4] << 8) | b[s + 5];
     }
     if (this.factsConsumer === null) return;
+    if (this.policy !== null && p.ip_protocol === TCP && (table.flags[slot] & FROM_START) !== 0) this.unanswered.opened(slot);
     this.facts.add({
       frame: p.frame,
       time_ms: p.time_ms,
@@ -451,7 +455,7 @@ export class Shard implements PduSink {
     const state = table.states[slot];
     const outer = this.slot;
     this.slot = slot;
-    this.lastWords(slot);
+    this.lastWords(slot, this.finishing ? this.newest : this.packet_.frame);
     if (state !== undefined) {
       this.tcp.finish(slot, state);
       this.framer.finish(state);
@@ -467,9 +471,8 @@ export class Shard implements PduSink {
    * What comes out now belongs to the flow's last packet; its time in full is there as long as the ring remembers it. The frame that
    * orders it is that of the packet which ended the flow.
    */
-  private lastWords(slot: number): void {
+  private lastWords(slot: number, newest: number): void {
     const { table, ring, last_packet: p, last_stamp: stamp } = this;
-    const newest = this.finishing ? this.newest : this.packet_.frame;
     stamp.frame = table.last_frame[slot];
     stamp.time_ms = p.time_ms = table.last_ms[slot];
     const remembered = ring.remembers(stamp.frame, newest);
@@ -487,6 +490,7 @@ export class Shard implements PduSink {
   /** Where a new stretch of packet time begins with `frame`: says the counts of all flows up to it. */
   private nextSecond(second: number, frame: number): void {
     this.second = second;
+    if (this.policy !== null) this.judge(this.unanswered.due(second), frame, frame - 0.5);
     const period = Math.floor(second / FLUSH_SECONDS);
     // A clock that was set back is believed after a minute in which nothing told the old time: interfaces out of step must not bring
     // all counts out at every packet.
@@ -501,9 +505,20 @@ export class Shard implements PduSink {
     this.sayDirty(frame - 0.5);
   }
 
-  /** Says the counts of all flows up to `newest`, the last frame there was. */
+  /** Says the counts of all flows up to `newest`, the last frame there was; what waits for an answer has waited for it. */
   sayFlows(newest: number): void {
+    this.judge(this.unanswered.all(), newest, newest + 0.5);
     this.sayDirty(newest + 0.5);
+  }
+
+  /** Holds conversations that were opened and not answered against the policy; `order` as of `sayFlow`. */
+  private judge(slots: readonly number[], newest: number, order: number): void {
+    for (const slot of slots) {
+      this.lastWords(slot, newest);
+      this.last_packet.frame = order;
+      this.policy?.conversation(slot, this.last_packet);
+    }
+    this.at_hand = this.stamp = this.packet_;
   }
 
   private sayDirty(order: number): void {
@@ -570,6 +585,7 @@ export class Shard implements PduSink {
       framing: this.framer.counters,
       dissect: this.dissection.counters,
       findings: this.findings.counters,
+      policy: this.unanswered.counters,
       facts: { dropped: this.facts.dropped, ...this.factsConsumer?.counters },
       shed: this.shedder.counters,
     });
