@@ -99,6 +99,7 @@ export class Appliance {
     }
     await this.services.forwarder.start();
     this.services.backups.start();
+    await this.services.health.recount();
     this.look();
     this.timers = [setInterval(() => this.look(), WATCH_MS), setInterval(() => this.prune(), RETENTION_MS)];
     this.prune();

@@ -2,9 +2,10 @@ import fs from 'node:fs';
 import os from 'node:os';
 import type { Notifications } from '../appliance/notifications.ts';
 import type { StoreAccess } from '../appliance/store-access.ts';
+import { log } from '../log.ts';
 import { type JudgedPort, readPorts } from '../sensor/port-watch.ts';
 import { StoreError } from '../store/errors.ts';
-import type { StoredCapture } from '../store/queries.ts';
+import { type StoredCapture, sumOf } from '../store/queries.ts';
 import { isBeingWritten } from '../store/writer.ts';
 
 /** Numbers are counts since the capture began, where nothing else is said. */
@@ -81,8 +82,9 @@ export interface HealthSources {
   forwardingWaiting?: () => number;
 }
 
-/** Counting rows reads whole indexes: not for every question. */
+/** Counting rows reads whole indexes: not for every question, and so many at a time, some milliseconds. */
 const COUNT_MS = 30_000;
+const COUNT_SLICE = 50_000;
 /** The sensor writes its counters down every ten seconds. */
 const RATE_MS = 5000;
 
@@ -90,6 +92,7 @@ const RATE_MS = 5000;
 export class Health {
   private readonly sources: HealthSources;
   private counted: { at_ms: number; stored: Record<string, number>; open_alerts: Record<string, number> } | null = null;
+  private counting: Promise<void> | null = null;
   private sample: { at_ms: number; capture: number; packets: number; bytes: number } | null = null;
   private rate: { packets: number; bytes: number } | null = null;
 
@@ -175,14 +178,39 @@ export class Health {
     }
   }
 
+  /** Counts what is stored, with other work in between; what was counted before holds until then. Never throws. */
+  recount(): Promise<void> {
+    this.counting ??= this.count().finally(() => {
+      this.counting = null;
+    });
+    return this.counting;
+  }
+
+  private async count(): Promise<void> {
+    const { store } = this.sources;
+    try {
+      const stored = store.reader.quickTotals();
+      const open: Record<string, number>[] = [];
+      for (const slice of store.reader.openAlertSlices(COUNT_SLICE)) {
+        open.push(slice);
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      this.counted = { at_ms: performance.now(), stored, open_alerts: sumOf(open) };
+    } catch (error) {
+      // It may be missing, or be replaced while it is counted; what is asked next says so.
+      if (!(error instanceof StoreError)) log.error({ error: (error as Error).message }, 'what is stored could not be counted');
+    }
+  }
+
   private counts() {
-    const now = performance.now();
-    if (this.counted === null || now - this.counted.at_ms > COUNT_MS) {
+    if (this.counted === null) {
       const none: Record<string, number> = {};
       const stored = this.stored((reader) => reader.quickTotals(), none);
       const open_alerts = this.stored((reader) => reader.openAlerts(), none);
-      this.counted = { at_ms: now, stored, open_alerts };
-    }
+      // Nothing there is soon told; what begins to be there is to be told at once.
+      if (stored === none) return { stored, open_alerts };
+      this.counted = { at_ms: performance.now(), stored, open_alerts };
+    } else if (performance.now() - this.counted.at_ms > COUNT_MS) void this.recount();
     return this.counted;
   }
 

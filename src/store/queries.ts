@@ -26,7 +26,7 @@ export type {
 } from './lists.ts';
 export { SORTS } from './lists.ts';
 export type { Snapshot } from './snapshot.ts';
-export { type AlertTotal, type ProtocolTotal, sumProtocols } from './totals.ts';
+export { type AlertTotal, type ProtocolTotal, sumOf, sumProtocols } from './totals.ts';
 
 export interface AlertComment {
   id: number;
@@ -197,6 +197,11 @@ export class StoreReader {
   /** Open alerts by severity. */
   openAlerts(): Record<string, number> {
     return totals.openAlerts(this.#db);
+  }
+
+  /** The same in pieces of so many ids, to be put together by `sumOf`. */
+  openAlertSlices(ids: number): Generator<Record<string, number>> {
+    return totals.openAlertSlices(this.#db, ids);
   }
 
   /** Rows of each table. */

@@ -36,10 +36,30 @@ export function alertTotals(db: ReadConnection): AlertTotal[] {
 
 /** Open alerts by severity. */
 export function openAlerts(db: ReadConnection): Record<string, number> {
-  const rows = db.all<{ severity: string; n: number }>(
-    "SELECT severity, count(*) AS n FROM alerts WHERE status = 'open' GROUP BY severity",
-  );
-  return Object.fromEntries(rows.map(({ severity, n }) => [severity, n]));
+  return sumOf(openAlertSlices(db, Number.MAX_SAFE_INTEGER));
+}
+
+/**
+ * The same in pieces of so many ids, to be put together by `sumOf`. Of an index that has nothing else: left to itself SQLite takes one by
+ * which it reads every row, half a second of a million.
+ */
+export function* openAlertSlices(db: ReadConnection, ids: number): Generator<Record<string, number>> {
+  const open = "alerts INDEXED BY alerts_open WHERE status = 'open'";
+  const last = db.one<{ n: number }>('SELECT coalesce(max(id), 0) AS n FROM alerts')!.n;
+  for (let severity: string | null = ''; severity !== null; ) {
+    severity = db.one<{ next: string | null }>(`SELECT min(severity) AS next FROM ${open} AND severity > ?`, severity)!.next;
+    for (let from = 0; severity !== null && from < last; from += ids) {
+      const to = Math.min(Number.MAX_SAFE_INTEGER, from + ids);
+      const sql = `SELECT count(*) AS n FROM ${open} AND severity = ? AND id > 0 + ? AND id <= 0 + ?`;
+      yield { [severity]: db.one<{ n: number }>(sql, severity, from, to)!.n };
+    }
+  }
+}
+
+export function sumOf(counts: Iterable<Readonly<Record<string, number>>>): Record<string, number> {
+  const sums: Record<string, number> = {};
+  for (const one of counts) for (const [name, n] of Object.entries(one)) sums[name] = (sums[name] ?? 0) + n;
+  return sums;
 }
 
 /** Rows of each table: devices (without merged ones), connections, activities, alerts, evidence, events, captures. */
