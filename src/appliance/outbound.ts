@@ -4,7 +4,7 @@ import tls from 'node:tls';
 import ipaddr from 'ipaddr.js';
 import { type Static, Type } from 'typebox';
 import { Agent, type Dispatcher } from 'undici';
-import { defineSettings, Secret, type SettingsFault } from './settings.ts';
+import { defineSettings, Secret, type SettingsFault, secretsGoTo } from './settings.ts';
 
 export function isCertificate(pem: string): boolean {
   try {
@@ -34,7 +34,7 @@ export const OUTBOUND = defineSettings({
           username: Type.String({ default: '', maxLength: 256, description: 'for basic authentication; empty: none' }),
           password: Secret('password of the proxy'),
         },
-        { default: {}, additionalProperties: false, description: 'the proxy' },
+        { default: {}, additionalProperties: false, description: 'the proxy', ...secretsGoTo('host', 'port', 'tls') },
       ),
       no_proxy: Type.Array(Type.String({ minLength: 1, maxLength: 253 }), {
         default: ['localhost', '127.0.0.0/8', '::1'],

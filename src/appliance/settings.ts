@@ -44,6 +44,17 @@ export const SECRET_SET = '(set)';
 /** A password, key or token: never in an answer, a log or a backup without keys. '' is none. */
 export const Secret = (description: string) => Type.String({ default: '', maxLength: 16_384, writeOnly: true, description });
 
+/** A private key, or what opens it: it proves who we are, and is never sent to anybody. */
+export const PrivateKey = (description: string) => ({ ...Secret(description), [NEVER_SENT]: true }) as ReturnType<typeof Secret>;
+
+/**
+ * Of an object: the fields that say to whom its secrets go, those of what is in it too. Where one of them changes, secrets do not go along
+ * by themselves (`SECRET_SET`), but have to be given again: else whoever may change settings could have them sent to himself.
+ */
+export const secretsGoTo = (...fields: string[]) => ({ [GO_TO]: fields });
+const GO_TO = 'x-secrets-go-to';
+const NEVER_SENT = 'x-never-sent';
+
 export class Settings {
   private readonly database: ApplianceDatabase;
   constructor(database: ApplianceDatabase) {
@@ -181,27 +192,33 @@ const errorsOf = (schema: Loose, value: unknown, at: string): SettingsFault[] =>
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-type Loose = TSchema & { writeOnly?: boolean; properties?: Record<string, Loose>; items?: Loose; anyOf?: Loose[] };
+type Loose = TSchema & {
+  writeOnly?: boolean;
+  default?: unknown;
+  [GO_TO]?: string[];
+  [NEVER_SENT]?: boolean;
+  properties?: Record<string, Loose>;
+  items?: Loose;
+  anyOf?: Loose[];
+};
+/** `moved`: it would go to somebody else than before; the field that says so. */
+type Replace = (value: unknown, other: unknown, moved: string) => unknown;
 
 /** A copy in which each secret of the schema is replaced by what `replace` makes of it; `other` is walked along with it. */
-function mapSecrets(
-  schema: Loose,
-  value: unknown,
-  other: unknown,
-  replace: (value: unknown, other: unknown) => unknown,
-): unknown {
-  if (schema.writeOnly === true) return replace(value, other);
+function mapSecrets(schema: Loose, value: unknown, other: unknown, replace: Replace, moved = ''): unknown {
+  if (schema.writeOnly === true) return replace(value, other, schema[NEVER_SENT] ? '' : moved);
   if (schema.anyOf !== undefined) {
     const fitting = schema.anyOf.find((one) => Value.Check(one, value)) ?? schema.anyOf.find((one) => sameKind(one, value));
-    return fitting === undefined ? value : mapSecrets(fitting, value, other, replace);
+    return fitting === undefined ? value : mapSecrets(fitting, value, other, replace, moved);
   }
   if (schema.properties !== undefined && isObject(value)) {
     const { properties } = schema;
     const others = isObject(other) ? other : {};
+    const to = isObject(other) ? moved || movedTo(schema, value, other) : moved;
     return Object.fromEntries(
       Object.entries(value).map(([key, member]) => [
         key,
-        Object.hasOwn(properties, key) ? mapSecrets(properties[key], member, others[key], replace) : member,
+        Object.hasOwn(properties, key) ? mapSecrets(properties[key], member, others[key], replace, to) : member,
       ]),
     );
   }
@@ -209,10 +226,26 @@ function mapSecrets(
     const { items } = schema;
     // Members are known again by their name, so that one that was moved keeps its secret.
     const named = (name: unknown) => (Array.isArray(other) ? other.find((one) => isObject(one) && one.name === name) : undefined);
-    return value.map((member) => mapSecrets(items, member, isObject(member) ? named(member.name) : undefined, replace));
+    return value.map((member) => mapSecrets(items, member, isObject(member) ? named(member.name) : undefined, replace, moved));
   }
   return value;
 }
+
+/** The field by which the secrets of an object would go to somebody else than before; '' where they would not. */
+function movedTo(schema: Loose, value: Record<string, unknown>, before: Record<string, unknown>): string {
+  const fields = schema[GO_TO];
+  if (fields === undefined) return '';
+  if (schema.properties?.type !== undefined && value.type !== before.type) return 'type';
+  const of = (object: Record<string, unknown>, field: string) => ends(object[field] ?? schema.properties?.[field]?.default);
+  // Of several servers one that is left out takes nothing along.
+  return fields.find((field) => !of(value, field).every((end) => of(before, field).includes(end))) ?? '';
+}
+
+/** Of a URL only protocol, host and port count. */
+const ends = (value: unknown): string[] =>
+  [value]
+    .flat()
+    .map((one) => (typeof one === 'string' && URL.canParse(one) && one.includes('://') ? new URL(one).origin : String(one)));
 
 /** Of several shapes that are told apart by a constant `type` or `kind`, the one that the value says it is. */
 function sameKind(schema: Loose, value: unknown): boolean {
@@ -228,14 +261,24 @@ export function withoutSecrets(schema: TSchema, value: unknown): unknown {
   return mapSecrets(schema as Loose, value, undefined, (secret) => (secret === '' || secret === undefined ? '' : SECRET_SET));
 }
 
-/** After a restore of a backup without keys: secrets that are left out are those of `present`; where it has none, none. */
+/**
+ * After a restore of a backup without keys: secrets that are left out are those of `present`; where it has none, or they would go to somebody
+ * else than now, none.
+ */
 export function withSecretsOf(schema: TSchema, restored: unknown, present: unknown): unknown {
-  return mapSecrets(schema as Loose, restored, present, (secret, own) => (secret === SECRET_SET ? (own ?? '') : secret));
+  return mapSecrets(schema as Loose, restored, present, (secret, own, moved) =>
+    secret === SECRET_SET ? (moved === '' ? (own ?? '') : '') : secret,
+  );
 }
 
 /** What is written back as it was shown has its secrets as they were `before`. */
 function keepSecrets(schema: TSchema, given: unknown, before: unknown): unknown {
-  return mapSecrets(schema as Loose, given, before, (secret, former) => {
+  return mapSecrets(schema as Loose, given, before, (secret, former, moved) => {
+    if (secret === SECRET_SET && moved !== '' && former !== '' && former !== undefined)
+      throw new OperatingError(
+        'settings',
+        `a secret is "${SECRET_SET}" where "${moved}" is another than before: give the secret again, since it would go somewhere else`,
+      );
     if (secret === SECRET_SET && former === undefined)
       throw new OperatingError(
         'settings',

@@ -1,5 +1,5 @@
 import { type Static, Type } from 'typebox';
-import { defineSettings, Secret, type SettingsFault } from '../appliance/settings.ts';
+import { defineSettings, PrivateKey, Secret, type SettingsFault, secretsGoTo } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { publicKey } from './cipher.ts';
 
@@ -42,10 +42,10 @@ const Sftp = Type.Object(
       description: "Fingerprint of the server's key, as ssh-keygen -lf shows it. Another key is refused.",
     }),
     password: Secret('Password of the user; or give a key.'),
-    private_key: Secret("The user's private key, in OpenSSH's format or PEM."),
+    private_key: PrivateKey("The user's private key, in OpenSSH's format or PEM."),
     path: Type.String({ minLength: 1, maxLength: 1024, default: '.', description: 'Folder on the server.' }),
   },
-  closed,
+  { ...closed, ...secretsGoTo('host', 'port', 'host_key') },
 );
 
 const S3 = Type.Object(
@@ -70,7 +70,7 @@ const S3 = Type.Object(
     secret_access_key: Secret('The secret access key.'),
     ca: Type.String({ maxLength: 65_536, default: '', description: "Certificates (PEM) to trust instead of the system's." }),
   },
-  closed,
+  { ...closed, ...secretsGoTo('endpoint') },
 );
 
 export type DirectoryStoreSettings = Static<typeof Directory>;

@@ -2,7 +2,7 @@ import net from 'node:net';
 import tls from 'node:tls';
 import { type Static, Type } from 'typebox';
 import { isCertificate, type TlsSettings } from '../appliance/outbound.ts';
-import { defineSettings, Secret, type SettingsFault } from '../appliance/settings.ts';
+import { defineSettings, PrivateKey, Secret, type SettingsFault, secretsGoTo } from '../appliance/settings.ts';
 import { CATALOGUE, ENGINES, SEVERITIES } from '../detect/catalogue.ts';
 import { SMALLEST_LIMIT } from './formats/format.ts';
 import { FORMATS, type FormatName } from './formats/index.ts';
@@ -39,8 +39,8 @@ const Tls = Type.Object(
     server_name: text(253, "the name in the other side's certificate where it is not the host"),
     ca: pem("certificates (PEM) that the other side's is checked against; empty: those of the system"),
     certificate: pem('our certificate with its chain (PEM), for servers that want one of clients'),
-    key: Secret('its private key (PEM)'),
-    passphrase: Secret('of the private key, where it has one'),
+    key: PrivateKey('its private key (PEM)'),
+    passphrase: PrivateKey('of the private key, where it has one'),
   },
   { ...CLOSED, default: {}, description: 'TLS' },
 );
@@ -79,7 +79,7 @@ const Syslog = Type.Object(
     time_zone: TimeZone,
     tls: Tls,
   },
-  { ...CLOSED, title: 'syslog' },
+  { ...CLOSED, ...secretsGoTo('host', 'port', 'transport'), title: 'syslog' },
 );
 
 const Webhook = Type.Object(
@@ -112,7 +112,7 @@ const Webhook = Type.Object(
     timeout_ms: Type.Integer({ default: 10_000, minimum: 100, maximum: 120_000, description: 'to connect, and for the answer' }),
     tls: Tls,
   },
-  { ...CLOSED, title: 'webhook' },
+  { ...CLOSED, ...secretsGoTo('url'), title: 'webhook' },
 );
 
 const Email = Type.Object(
@@ -146,7 +146,7 @@ const Email = Type.Object(
     }),
     time_zone: TimeZone,
   },
-  { ...CLOSED, title: 'email' },
+  { ...CLOSED, ...secretsGoTo('host', 'port', 'security'), title: 'email' },
 );
 
 const File = Type.Object(
@@ -199,7 +199,7 @@ const Nats = Type.Object(
       description: "to connect, and for a publish's acknowledgement",
     }),
   },
-  { ...CLOSED, title: 'nats' },
+  { ...CLOSED, ...secretsGoTo('servers', 'use_tls'), title: 'nats' },
 );
 
 const Rule = Type.Object(

@@ -4,7 +4,7 @@ import os from 'node:os';
 import snmp from 'net-snmp';
 import { type Static, Type } from 'typebox';
 import type { Notifications, SystemNotification } from '../appliance/notifications.ts';
-import { defineSettings, Secret, type Settings } from '../appliance/settings.ts';
+import { defineSettings, Secret, type Settings, secretsGoTo } from '../appliance/settings.ts';
 import { log } from '../log.ts';
 import type { Health, HealthReport } from './health.ts';
 import { BRANCHES, DOCUMENTATION_NUMBER, GAUGE_HIGHEST, NOTIFICATION_OBJECTS, SCALARS, type Syntax, TABLES } from './mib.ts';
@@ -35,7 +35,7 @@ const Receiver = Type.Object(
     community: Secret('For v2c.'),
     user: Type.String({ default: '', maxLength: 32, description: 'For v3: one of the users.' }),
   },
-  { additionalProperties: false },
+  { additionalProperties: false, ...secretsGoTo('host', 'port') },
 );
 
 export const SNMP = defineSettings({
