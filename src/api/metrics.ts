@@ -49,6 +49,7 @@ const METRICS: readonly [name: string, help: string, labels: string[], read: (re
     ({ open_alerts }) => Object.entries(open_alerts).map(([severity, n]) => [{ severity }, n]),
   ],
   ['notifications_open', 'Open system notifications.', [], (report) => [[{}, report.open_notifications]]],
+  ['snmp_requests_refused', 'SNMP requests of hosts that are not allowed.', [], (report) => [[{}, report.snmp_requests_refused]]],
   ['volume_free_bytes', 'Free space.', ['path'], ({ volumes }) => volumes.map(({ path, free_bytes }) => [{ path }, free_bytes])],
   [
     'volume_total_bytes',

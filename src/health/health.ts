@@ -29,6 +29,8 @@ export interface HealthReport {
   last_backup_ms: number | null;
   /** Messages that wait for their destinations. */
   forwarding_waiting: number;
+  /** Of hosts that the SNMP agent does not answer, since the service began. */
+  snmp_requests_refused: number;
 }
 
 export interface SensorHealth {
@@ -96,6 +98,9 @@ export class Health {
   private sample: { at_ms: number; capture: number; packets: number; bytes: number } | null = null;
   private rate: { packets: number; bytes: number } | null = null;
 
+  /** Counted by the agent. */
+  snmp_requests_refused = 0;
+
   constructor(sources: HealthSources) {
     this.sources = sources;
   }
@@ -120,6 +125,7 @@ export class Health {
       open_notifications: open.length,
       last_backup_ms: lastBackup?.() ?? null,
       forwarding_waiting: forwardingWaiting?.() ?? 0,
+      snmp_requests_refused: this.snmp_requests_refused,
     };
   }
 

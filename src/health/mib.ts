@@ -78,6 +78,7 @@ export const SCALARS: readonly ObjectDeclaration<HealthReport>[] = [
   },
   { name: 'BackupAge', syntax: 'integer', units: 'seconds', description: 'Age of the newest backup; -1 where there is none.', read: (r) => since(r.last_backup_ms, r.time_ms) },
   { name: 'ForwardingWaiting', syntax: 'gauge', description: 'Messages that wait for their destinations.', read: (r) => r.forwarding_waiting },
+  { name: 'SnmpRequestsRefused', syntax: 'counter64', units: 'requests', description: 'Of hosts that are not allowed, since the service began.', read: (r) => r.snmp_requests_refused },
 ];
 
 const table = <Row extends object>(

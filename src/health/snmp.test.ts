@@ -164,6 +164,31 @@ describe.skipIf(missing.length > 0 && !required)('SNMP', () => {
     expect(await walk(['-v2c', '-c', 'waterworks'], '1.3.6.1.2.1.1.4')).toMatch(/control room/);
   });
 
+  it('answers hosts that are allowed, by any version, and counts the requests of others', async () => {
+    const { settings, health } = api.context;
+    const { value } = settings.read(SNMP);
+    const access = [
+      ['-v1', '-c', 'waterworks'],
+      ['-v2c', '-c', 'waterworks'],
+      v3('sha256user', 'SHA-256', 'auth-pass-2', 'priv-pass-2'),
+    ];
+    expect(() => settings.write(SNMP, { ...value, allowed_hosts: ['station'] }, 'test', 0)).toThrow(/neither an address/);
+    const restarted = async (allowed_hosts: string[]) => {
+      settings.write(SNMP, { ...value, allowed_hosts }, 'test', 0);
+      agent.stop();
+      agent = new SnmpAgent(health, settings, api.context.notifications);
+    };
+    await restarted(['192.0.2.0/24', '2001:db8::/32']);
+    for (const one of access) await expect(walk(one, '1.3.6.1.2.1.1.4'), one.join(' ')).rejects.toThrow();
+    const { snmp_requests_refused } = health.report();
+    expect(snmp_requests_refused).toBeGreaterThanOrEqual(access.length);
+    await restarted(['192.0.2.0/24', '127.0.0.1']);
+    for (const one of access) expect(await walk(one, '1.3.6.1.2.1.1.4'), one.join(' ')).toMatch(/control room/);
+    expect(await walk(access[1], 'otSensorSnmpRequestsRefused')).toMatch(
+      new RegExp(`Counter64: ${snmp_requests_refused} requests`),
+    );
+  }, 30_000);
+
   it('tells receivers of notifications, by trap and inform', async () => {
     const config = path.join(api.directory, 'snmptrapd.conf');
     const file = path.join(api.directory, 'traps.log');

@@ -4,8 +4,9 @@ import os from 'node:os';
 import snmp from 'net-snmp';
 import { type Static, Type } from 'typebox';
 import type { Notifications, SystemNotification } from '../appliance/notifications.ts';
-import { defineSettings, Secret, type Settings, secretsGoTo } from '../appliance/settings.ts';
+import { defineSettings, Secret, type Settings, type SettingsFault, secretsGoTo } from '../appliance/settings.ts';
 import { log } from '../log.ts';
+import { allowedHostsOnly, isHostOrNetwork } from './allowed-hosts.ts';
 import type { Health, HealthReport } from './health.ts';
 import { BRANCHES, DOCUMENTATION_NUMBER, GAUGE_HIGHEST, NOTIFICATION_OBJECTS, SCALARS, type Syntax, TABLES } from './mib.ts';
 
@@ -54,6 +55,12 @@ export const SNMP = defineSettings({
       }),
       contact: Type.String({ default: '', maxLength: 255, description: 'sysContact.' }),
       location: Type.String({ default: '', maxLength: 255, description: 'sysLocation.' }),
+      allowed_hosts: Type.Array(Type.String({ minLength: 2, maxLength: 49 }), {
+        default: [],
+        maxItems: 100,
+        description:
+          'Addresses and networks (10.0.0.0/8) that are answered, by any version; others get no answer, and are counted. None: all.',
+      }),
       communities: Type.Array(
         Type.Object({ name: Type.String({ minLength: 1, maxLength: 64 }), community: Secret('For reading.') }),
         {
@@ -66,8 +73,11 @@ export const SNMP = defineSettings({
     },
     { additionalProperties: false },
   ),
-  check: ({ address, users, receivers }) => {
-    const faults = [];
+  check: ({ address, allowed_hosts, users, receivers }) => {
+    const faults: SettingsFault[] = [];
+    allowed_hosts.forEach((one, i) => {
+      if (!isHostOrNetwork(one)) faults.push({ at: `/allowed_hosts/${i}`, message: 'it is neither an address nor a network' });
+    });
     if (net.isIP(address) === 0) faults.push({ at: '/address', message: 'it is no address' });
     users.forEach(({ authentication_password, privacy, privacy_password }, i) => {
       if (authentication_password.length < 8)
@@ -159,12 +169,18 @@ export class SnmpAgent {
 
   private restart(version: number, value: SnmpSettings): void {
     this.running?.agent?.close();
-    this.running = { version, value, agent: value.enabled ? start(value) : null, rows: TABLES.map(() => 0) };
+    this.running = {
+      version,
+      value,
+      agent: value.enabled ? start(value, () => this.health.snmp_requests_refused++) : null,
+      rows: TABLES.map(() => 0),
+    };
   }
 }
 
-function start(value: SnmpSettings): Agent {
-  const { address, port, communities, users } = value;
+/** `refused` is told of each request of a host that is not allowed. */
+function start(value: SnmpSettings, refused: () => void): Agent {
+  const { address, port, allowed_hosts, communities, users } = value;
   const options = {
     address,
     port,
@@ -172,6 +188,7 @@ function start(value: SnmpSettings): Agent {
     disableAuthorization: false,
     engineID: engineId(value.enterprise_number),
     accessControlModelType: library.AccessControlModelType.Simple,
+    dgramModule: allowedHostsOnly(allowed_hosts, refused),
   };
   const agent = library.createAgent(options, (error: Error | null) => {
     // Wrong communities and keys are everyday life, and must not fill the log.
