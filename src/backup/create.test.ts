@@ -12,7 +12,7 @@ import { StoreError } from '../store/errors.ts';
 import { SCHEMA_VERSION } from '../store/migrations.ts';
 import { DATABASE_FILE, Writer } from '../store/writer.ts';
 import { APPLIANCE_TABLES } from './contents.ts';
-import { type BackupRequest, createBackup, tablesOf } from './create.ts';
+import { type BackupRequest, copyDatabase, createBackup, tablesOf } from './create.ts';
 import { PUBLIC_KEY_FILE, trustedKeys } from './keys.ts';
 import { openBackup } from './manifest.ts';
 import { parseFileName } from './names.ts';
@@ -96,7 +96,8 @@ describe('a backup', () => {
     expect(defined.filter((name) => !SECTIONS.some((section) => section.name === name))).toEqual([]);
   });
 
-  it('is of one moment while others write all the time, and no write of theirs fails', async () => {
+  /** Writes two rows a transaction, one transaction after the other, from a process of its own. */
+  const writing = async (): Promise<{ stop: () => void; failed: () => unknown }> => {
     const program = `
       const { default: Database } = await import('better-sqlite3');
       const db = new Database(process.argv[1], { timeout: 10000 });
@@ -114,19 +115,62 @@ describe('a backup', () => {
     let errors = '';
     writer.stderr.on('data', (text) => (errors += text));
     await new Promise((resolve) => writer.stdout.once('data', resolve));
+    return { stop: () => void writer.kill('SIGKILL'), failed: () => ({ errors, exit: writer.exitCode }) };
+  };
+  const rowsOf = (file: string): number[] => {
+    const db = new Database(file, { readonly: true });
+    try {
+      return ['a', 'b'].map((kind) => db.prepare('SELECT count(*) FROM events WHERE kind = ?').pluck().get(kind) as number);
+    } finally {
+      db.close();
+    }
+  };
+
+  it('is of one moment while others write all the time, and no write of theirs fails', async () => {
+    const { stop, failed } = await writing();
     try {
       for (let i = 0; i < 5; i++) {
         const { file } = await createBackup({ ...request, now_ms: request.now_ms + i * 1000 });
         await verify(file);
-        const db = new Database(path.join(await open(file), DATABASE_FILE), { readonly: true });
-        const [a, b] = ['a', 'b'].map((kind) => db.prepare('SELECT count(*) FROM events WHERE kind = ?').pluck().get(kind));
-        db.close();
+        const [a, b] = rowsOf(path.join(await open(file), DATABASE_FILE));
         expect(a).toBe(b);
         remove(at('opened'));
       }
-      expect([errors, writer.exitCode]).toEqual(['', null]);
+      expect(failed()).toEqual({ errors: '', exit: null });
     } finally {
-      writer.kill('SIGKILL');
+      stop();
+    }
+  });
+
+  it('of a database that changes at every step of the copy goes on from where it is, and ends', async () => {
+    const data = path.join(request.data, DATABASE_FILE);
+    const db = new Database(data);
+    const insert = db.prepare(
+      "INSERT INTO events (capture_id, frame, time_ms, kind, title, details) VALUES (1, 1, 1, 'c', ?, '')",
+    );
+    db.transaction(() => {
+      for (let i = 0; i < 24; i++) insert.run('x'.repeat(1 << 20));
+    })();
+    db.close();
+    const { stop, failed } = await writing();
+    try {
+      const copied: number[] = [];
+      const stored: number[] = [];
+      await copyDatabase(data, at('copy.db'), (done) => {
+        copied.push(done);
+        // Somebody has written since the step before.
+        for (const before = stored.at(-1) ?? 0; rowsOf(data)[0] === before; );
+        stored.push(rowsOf(data)[0]);
+      });
+      expect(copied.length).toBeGreaterThan(20);
+      expect(copied).toEqual([...copied].sort((a, b) => a - b));
+      const [a, b] = rowsOf(at('copy.db'));
+      expect(a).toBe(b);
+      // Of the moment it began.
+      expect(a).toBeLessThanOrEqual(stored[0]);
+      expect(failed()).toEqual({ errors: '', exit: null });
+    } finally {
+      stop();
     }
   });
 
