@@ -18,7 +18,7 @@ import { openBackup } from './manifest.ts';
 import { parseFileName } from './names.ts';
 import { runCreate, runVerify } from './runner.ts';
 import { BACKUP } from './settings.ts';
-import { addDevices, built, countDevices, makeAppliance, remove, SECRET, temporaryFolder } from './testing.ts';
+import { addDevices, built, makeAppliance, remove, SECRET, temporaryFolder } from './testing.ts';
 import { verifyBackup } from './verify.ts';
 
 let folder: string;
@@ -270,25 +270,4 @@ describe('a check of a backup', () => {
     fs.closeSync(handle);
     await expect(createBackup(request).then((made) => verify(made.file))).rejects.toThrow(/damaged|malformed/);
   });
-});
-
-it('a backup killed at any moment leaves the data as it was, no half file under a name, and the next one works', async () => {
-  addDevices(request.data, 1000, 5000);
-  const program = built('backup/backup-process.ts');
-  const started = performance.now();
-  await runCreate(request, { program });
-  const took = performance.now() - started;
-  for (let i = 1; i <= 30; i++) {
-    const aborter = new AbortController();
-    const running = runCreate({ ...request, now_ms: request.now_ms + i * 1000 }, { program, signal: aborter.signal });
-    setTimeout(() => aborter.abort(), took * (0.4 + 0.7 * Math.random()));
-    await running.catch(() => {});
-  }
-  for (const name of fs.readdirSync(request.directory))
-    if (parseFileName(name) !== null) await verify(path.join(request.directory, name));
-  const last = await createBackup({ ...request, now_ms: request.now_ms + 1e6 });
-  expect(await verify(last.file)).toMatchObject({ trusted: true });
-  expect(countDevices(request.data)).toBe(5020);
-  expect(fs.readdirSync(request.directory).filter((name) => parseFileName(name) === null)).toEqual([]);
-  expect(fs.readdirSync(request.data).filter((name) => name.includes('work'))).toEqual([]);
 });

@@ -10,7 +10,7 @@ import { StoreError } from '../store/errors.ts';
 import { MANIFEST_SIGNATURE, type Member, manifestBytes, memberOf, writeArchive } from './archive.ts';
 import type { Encryption } from './cipher.ts';
 import { APPLIANCE_TABLES } from './contents.ts';
-import { freeBytes, ownLike, removeTree } from './files.ts';
+import { diskFault, freeBytes, ownLike, removeTree } from './files.ts';
 import { signingKey } from './keys.ts';
 import { lock } from './lock.ts';
 import {
@@ -342,19 +342,9 @@ function freeName(directory: string, { sensor_name, product_version, now_ms, enc
 /** The file system's and SQLite's errors, in words that say what to do. */
 function clear(error: unknown, directory: string): unknown {
   if (error instanceof OperatingError || error instanceof StoreError) return error;
-  const { code, message } = error as { code?: string; message: string };
-  if (code === 'ENOSPC' || code === 'EDQUOT' || code?.startsWith('SQLITE_FULL'))
-    return new OperatingError(
-      'backup',
-      `no space is left for the backup (${message}); nothing was changed: make room and try again`,
-      { cause: error },
-    );
-  if (['EROFS', 'EACCES', 'EPERM', 'ENOENT', 'ENOTDIR'].includes(code ?? ''))
-    return new OperatingError(
-      'backup',
-      `${directory} cannot be written (${message}): check that it is there, whose it is, and that it is not mounted read-only`,
-      { cause: error },
-    );
+  const fault = diskFault(error);
+  if (fault !== null) return new OperatingError('backup', `the backup in ${directory} was not made: ${fault}`, { cause: error });
+  const { code } = error as { code?: string };
   if (code?.startsWith('SQLITE_')) return StoreError.of(error, 'backup');
   return error;
 }

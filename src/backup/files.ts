@@ -47,6 +47,27 @@ export function renameDurably(from: string, to: string): void {
   if (path.dirname(from) !== path.dirname(to)) syncDirectory(path.dirname(from));
 }
 
+/** A copy with the same owner and mode that appears whole. */
+export function copyDurably(from: string, to: string): void {
+  const temporary = `${to}.copy`;
+  // At no cost where the file system can share blocks.
+  fs.copyFileSync(from, temporary, fs.constants.COPYFILE_FICLONE);
+  fs.chmodSync(temporary, fs.statSync(from).mode & 0o777);
+  ownLike(temporary, from);
+  syncFile(temporary);
+  renameDurably(temporary, to);
+}
+
+/** Of a fault of the disk, what it is and what is to be done; null: it is another. */
+export function diskFault(error: unknown): string | null {
+  const { code = '', message } = error as { code?: string; message: string };
+  if (code === 'ENOSPC' || code === 'EDQUOT' || code.startsWith('SQLITE_FULL'))
+    return `no space is left (${message}): make room and try again`;
+  if (['EROFS', 'EACCES', 'EPERM', 'ENOENT', 'ENOTDIR'].includes(code) || code.startsWith('SQLITE_READONLY'))
+    return `it cannot be written (${message}): check that it is there, whose it is, and that it is not mounted read-only`;
+  return null;
+}
+
 /** Bytes that can still be written to the volume of `directory`. */
 export function freeBytes(directory: string): number {
   const { bavail, bsize } = fs.statfsSync(directory);

@@ -1,4 +1,4 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
@@ -8,6 +8,7 @@ import { Settings } from '../appliance/settings.ts';
 import { MIGRATIONS, migrate } from '../store/migrations.ts';
 import { StoreReader } from '../store/queries.ts';
 import { DATABASE_FILE, Writer } from '../store/writer.ts';
+import { killedBeforeChange } from '../testing/kill.ts';
 import { type BackupRequest, createBackup } from './create.ts';
 import { trustedKeys } from './keys.ts';
 import {
@@ -21,7 +22,7 @@ import {
   useData,
 } from './restore.ts';
 import { BACKUP } from './settings.ts';
-import { addDevices, built, countDevices, makeAppliance, remove, SECRET, temporaryFolder } from './testing.ts';
+import { addDevices, countDevices, makeAppliance, remove, SECRET, temporaryFolder } from './testing.ts';
 
 let folder: string;
 let request: BackupRequest;
@@ -226,32 +227,12 @@ describe('a restore', () => {
   });
 });
 
-/** Runs `code` in a process of its own that ends itself, as `kill -9` would, before its n-th change to the file system. True: it did. */
-async function killedAt(n: number, code: string): Promise<boolean> {
-  const program = `
-    import fs from 'node:fs';
-    let left = ${n};
-    for (const name of ['renameSync', 'linkSync', 'rmSync', 'openSync', 'writeFileSync', 'fsyncSync', 'copyFileSync', 'mkdirSync', 'chmodSync']) {
-      const real = fs[name];
-      fs[name] = (...args) => {
-        if (--left === 0) process.kill(process.pid, 'SIGKILL');
-        return real(...args);
-      };
-    }
-    const request = JSON.parse(process.argv[1], (key, value) => (value?.type === 'Buffer' ? Buffer.from(value.data) : value));
-    const { applyRestore, undoRestore, confirmRestore, recoverRestore } = await import(${JSON.stringify(built('backup/restore.ts').href)});
-    ${code}`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program, JSON.stringify(restore)], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  let errors = '';
-  child.stderr.on('data', (text) => (errors += text));
-  const [code_, signal] = await new Promise<[number | null, string | null]>((resolve) =>
-    child.on('close', (...how) => resolve(how)),
+const killedAt = (n: number, code: string): Promise<boolean> =>
+  killedBeforeChange(
+    n,
+    restore,
+    `const { applyRestore, undoRestore, confirmRestore, recoverRestore } = await built('backup/restore.ts'); ${code}`,
   );
-  if (signal !== 'SIGKILL' && code_ !== 0) throw new Error(errors);
-  return signal === 'SIGKILL';
-}
 
 describe('killed before any change to the file system', () => {
   it('a restore, then the undoing, then a confirmation are done whole or not at all', async () => {

@@ -2,7 +2,6 @@ import fs from 'node:fs';
 import path from 'node:path';
 import Database from 'better-sqlite3';
 import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
 import { APPLIANCE_FILE } from '../appliance/database.ts';
 import { SECTIONS } from '../appliance/sections.ts';
 import { withSecretsOf } from '../appliance/settings.ts';
@@ -10,7 +9,8 @@ import { OperatingError } from '../errors.ts';
 import { compareVersions, isVersion } from '../update/versions.ts';
 import type { Opening } from './cipher.ts';
 import { countsOf, type ExtraFile } from './create.ts';
-import { ownLike, removeTree, renameDurably, sha256OfFile, syncDirectory, writeAtomically } from './files.ts';
+import { bringBack, ExchangedFile, exchange, JournalFile } from './exchange.ts';
+import { ownLike, removeTree, sha256OfFile, syncDirectory, syncFile } from './files.ts';
 import { type Lock, lock, tryLock, tryShare } from './lock.ts';
 import { type BackupManifest, CONFIG_MEMBER, DATABASES, openBackup, type TrustedKeys, ZONES_MEMBER } from './manifest.ts';
 import { RESTORE_FOLDER as FOLDER } from './names.ts';
@@ -21,7 +21,6 @@ import { prepareDatabases } from './verify.ts';
 // `restore/previous` and the new one renamed to its place. Whoever is killed in between is followed by somebody who calls
 // `recoverRestore`, which goes on from there. The former state stays until it is confirmed; the journal's end is the restore's.
 
-const JOURNAL = 'journal.json';
 const NEW = 'new';
 const PREVIOUS = 'previous';
 const LOCK = 'restore.lock';
@@ -30,7 +29,6 @@ const WRITER_LOCK = 'writer.lock';
 const USE_LOCK = 'use.lock';
 /** How long somebody who recovers waits for another who does. */
 const WAIT_MS = 30_000;
-const MAX_JOURNAL = 1 << 20;
 
 const Journal = Type.Object({
   format: Type.Literal(1),
@@ -40,19 +38,22 @@ const Journal = Type.Object({
   /** When the backup was made, and when it was restored. */
   created_ms: Type.Number(),
   restored_ms: Type.Number(),
-  items: Type.Array(
-    Type.Object({
-      /** Its name in `new` and `previous`. */
-      name: Type.String({ pattern: '^[A-Za-z0-9._-]+$' }),
-      target: Type.String({ pattern: '^/' }),
-      database: Type.Boolean(),
-      /** Whether there was one before; known once it is switched. */
-      existed: Type.Boolean(),
-    }),
-  ),
+  /** Whether there was one before is known once it is switched. */
+  items: Type.Array(ExchangedFile),
 });
 type Journal = Static<typeof Journal>;
-type Item = Journal['items'][number];
+
+const JOURNAL = new JournalFile(
+  Journal,
+  'journal.json',
+  (file) =>
+    new OperatingError(
+      'backup',
+      `${file} is not what it should be; the former state may be in ${path.join(path.dirname(file), PREVIOUS)}`,
+    ),
+);
+const writeJournal = (data: string, journal: Journal): void => JOURNAL.write(path.join(data, FOLDER), journal);
+const readJournal = (data: string): Journal | null => JOURNAL.read(path.join(data, FOLDER));
 
 export interface RestoreRequest {
   file: string;
@@ -261,7 +262,7 @@ function withJournal<Result>(data: string, states: readonly Journal['state'][], 
 async function prepare(
   request: RestoreRequest,
   onProgress?: (done: number, total: number) => void,
-): Promise<{ report: RestoreReport; items: Item[] }> {
+): Promise<{ report: RestoreReport; items: ExchangedFile[] }> {
   const { data, file, product_version } = request;
   const journal = readJournal(data);
   if (journal !== null)
@@ -304,12 +305,12 @@ function placesOf(
   { data, config_file, zones_file, files }: RestoreRequest,
   manifest: BackupManifest,
   fresh: string,
-): { items: Item[]; not_restored: string[] } {
+): { items: ExchangedFile[]; not_restored: string[] } {
   const places = new Map<string, string>(DATABASES.map((name) => [name, path.join(data, name)]));
   if (config_file !== '') places.set(CONFIG_MEMBER, config_file);
   if (zones_file !== '') places.set(ZONES_MEMBER, zones_file);
   for (const { member, path: file } of files) places.set(member, file);
-  const items: Item[] = [];
+  const items: ExchangedFile[] = [];
   const not_restored: string[] = [];
   for (const { name: member } of manifest.members) {
     const target = places.get(member);
@@ -328,7 +329,7 @@ function placesOf(
   return { items, not_restored };
 }
 
-async function changeOf(fresh: string, { target, database }: Item): Promise<RestoreChange> {
+async function changeOf(fresh: string, { target, database }: ExchangedFile): Promise<RestoreChange> {
   if (!fs.existsSync(target)) return { target, change: 'added', rows: database ? compared({}, countsOf(fresh).tables) : null };
   if (database) return { target, change: 'replaced', rows: compared(countsIfWhole(target), countsOf(fresh).tables) };
   const same = (await sha256OfFile(fresh)) === (await sha256OfFile(target));
@@ -350,13 +351,11 @@ function compared(before: Record<string, number>, after: Record<string, number>)
 }
 
 /** Owner and mode of what it replaces, so that whoever could use that can use it. */
-function settle(fresh: string, { target }: Item, data: string): void {
+function settle(fresh: string, { target }: ExchangedFile, data: string): void {
   const former = fs.statSync(target, { throwIfNoEntry: false });
   if (former !== undefined) fs.chmodSync(fresh, former.mode & 0o777);
   ownLike(fresh, former === undefined ? data : target);
-  const handle = fs.openSync(fresh, 'r');
-  fs.fsyncSync(handle);
-  fs.closeSync(handle);
+  syncFile(fresh);
 }
 
 /** Where the backup has a secret left out, the one that this appliance has. Gives the sections of which there were any. */
@@ -430,17 +429,10 @@ function switchAll(data: string, journal: Journal): void {
 }
 
 function switchItems(data: string, journal: Journal): void {
-  for (const item of journal.items) {
-    const fresh = path.join(data, FOLDER, NEW, item.name);
-    const previous = path.join(data, FOLDER, PREVIOUS, item.name);
-    // It was switched before whoever did it was killed.
-    if (!fs.existsSync(fresh)) continue;
-    if (item.existed && !fs.existsSync(previous)) keep(item.target, previous);
-    if (item.database) removeLogs(item.target);
-    move(fresh, item.target);
-  }
+  const fresh = path.join(data, FOLDER, NEW);
+  exchange(journal.items, { fresh, former: path.join(data, FOLDER, PREVIOUS) });
   writeJournal(data, { ...journal, state: 'switched' });
-  removeTree(path.join(data, FOLDER, NEW));
+  removeTree(fresh);
 }
 
 function undoAll(data: string, journal: Journal): void {
@@ -453,70 +445,21 @@ function undoAll(data: string, journal: Journal): void {
 }
 
 function undoItems(data: string, { items }: Journal): void {
-  for (const { name, target, database, existed } of items) {
-    const previous = path.join(data, FOLDER, PREVIOUS, name);
-    if (existed && !fs.existsSync(previous)) continue;
-    if (database) removeLogs(target);
-    if (existed) move(previous, target);
-    else {
-      fs.rmSync(target, { force: true });
-      syncDirectory(path.dirname(target));
-    }
-  }
+  bringBack(items, path.join(data, FOLDER, PREVIOUS));
   end(data);
 }
 
 /** The journal goes first: without it what is left is of no account. */
 function end(data: string): void {
-  fs.rmSync(path.join(data, FOLDER, JOURNAL), { force: true });
-  syncDirectory(path.join(data, FOLDER));
+  JOURNAL.remove(path.join(data, FOLDER));
   removeTree(path.join(data, FOLDER));
-}
-
-/** Another name for the same file, so that its place is never empty; a copy where it is on another volume. */
-function keep(target: string, previous: string): void {
-  try {
-    fs.linkSync(target, previous);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
-    copyDurably(target, previous);
-  }
-  syncDirectory(path.dirname(previous));
-}
-
-function move(from: string, to: string): void {
-  try {
-    renameDurably(from, to);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EXDEV') throw error;
-    copyDurably(from, to);
-    fs.rmSync(from);
-    syncDirectory(path.dirname(from));
-  }
-}
-
-function copyDurably(from: string, to: string): void {
-  const temporary = `${to}.restore`;
-  fs.copyFileSync(from, temporary);
-  const { mode, uid, gid } = fs.statSync(from);
-  fs.chmodSync(temporary, mode & 0o777);
-  if (process.getuid?.() === 0) fs.chownSync(temporary, uid, gid);
-  const handle = fs.openSync(temporary, 'r');
-  fs.fsyncSync(handle);
-  fs.closeSync(handle);
-  renameDurably(temporary, to);
-}
-
-/** A log that belongs to another file than the one it lies beside would be played into it. */
-export function removeLogs(database: string): void {
-  for (const end of ['-wal', '-shm', '-journal']) fs.rmSync(`${database}${end}`, { force: true });
 }
 
 /**
  * Nobody else uses the data: the sensor's lock is held and that of all users, and each database is brought into one file, which SQLite does
  * only where no other connection has it open. Throws OperatingError `conflict`.
  */
-function alone(data: string, items: readonly Item[]): Lock {
+function alone(data: string, items: readonly ExchangedFile[]): Lock {
   const held: Lock[] = [];
   const close = () => {
     for (const one of held) one.close();
@@ -557,24 +500,4 @@ function intoOneFile(file: string): void {
   } finally {
     db.close();
   }
-}
-
-function writeJournal(data: string, journal: Journal): void {
-  writeAtomically(path.join(data, FOLDER, JOURNAL), JSON.stringify(journal, null, 1));
-}
-
-function readJournal(data: string): Journal | null {
-  const file = path.join(data, FOLDER, JOURNAL);
-  const stat = fs.statSync(file, { throwIfNoEntry: false });
-  if (stat === undefined) return null;
-  const fault = new OperatingError(
-    'backup',
-    `${file} is not what it should be; the former state may be in ${path.join(data, FOLDER, PREVIOUS)}`,
-  );
-  if (stat.size > MAX_JOURNAL) throw fault;
-  try {
-    const journal: unknown = JSON.parse(fs.readFileSync(file, 'utf8'));
-    if (Value.Check(Journal, journal)) return journal;
-  } catch {}
-  throw fault;
 }

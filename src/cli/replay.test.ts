@@ -206,18 +206,6 @@ describe('interrupted', () => {
     expect(stderr).toMatch(/interrupted; what was read until then is stored/);
     expect(captures(data)[0]).toMatchObject({ packets: 4, finished: false });
   });
-
-  it('by SIGKILL, it leaves a database that opens', async () => {
-    const data = newData();
-    const { code } = await ot(['replay', PLANT, '--speed', 'real', '--data', data], {
-      started: (child) =>
-        void waitFor(path.join(data, 'ot-sensor.db'))
-          .then(() => sleep(1500))
-          .then(() => child.kill('SIGKILL')),
-    });
-    expect(code).toBe(null);
-    expect((await replay([PLANT], data)).totals.devices).toBeGreaterThan(5);
-  });
 });
 
 const scriptThere = (() => {

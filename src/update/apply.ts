@@ -1,12 +1,21 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { type Static, Type } from 'typebox';
-import { Value } from 'typebox/value';
 import { APPLIANCE_FILE } from '../appliance/database.ts';
-import { freeBytes, removeTree, renameDurably, syncDirectory, syncFile, writeAtomically } from '../backup/files.ts';
+import { bringBack, type ExchangedFile, exchange, JournalFile } from '../backup/exchange.ts';
+import {
+  copyDurably,
+  diskFault,
+  freeBytes,
+  ownLike,
+  removeTree,
+  renameDurably,
+  syncDirectory,
+  syncFile,
+} from '../backup/files.ts';
 import { type Lock, lock, tryLock } from '../backup/lock.ts';
 import { DATABASES } from '../backup/manifest.ts';
-import { holdAlone, recoverRestore, removeLogs } from '../backup/restore.ts';
+import { holdAlone, recoverRestore } from '../backup/restore.ts';
 import { OperatingError } from '../errors.ts';
 import type { PublicKey } from '../signing/minisign.ts';
 import { DATABASE_FILE } from '../store/writer.ts';
@@ -15,30 +24,36 @@ import { compareVersions } from './versions.ts';
 
 // Versions lie side by side in `versions/`, and `current` is a symbolic link to one of them: a switch is a rename of the link. `fallback`
 // is a link to the version that is known to work: it follows `current` when an update is done, and whoever starts the service lets it look
-// first (`update recover`). A journal is written before anything is changed. Until it says `installed`, whoever finds it goes back: the
-// link, and the databases from the copies that were taken with everything stopped.
-
-const JOURNAL = 'update.json';
+// first (`update recover`). With everything stopped the databases are copied and the copies migrated; a journal is written; then the copies
+// take the databases' place, which are kept, and the link the new version. Whoever finds the journal goes back: link and databases.
 const LOCK = 'update.lock';
 const VERSIONS = 'versions';
 const STAGING = 'staging';
 const CURRENT = 'current';
 const FALLBACK = 'fallback';
-/** In the data directory: copies of the databases as they were before, a number behind it; and one to try the migration on. */
+/** In the data directory: the databases as they were before, a number behind it; in it those to come; and copies to try the migration on. */
 const COPIES = 'update-previous-';
+const NEXT = 'next';
 const TRIAL = 'update-trial';
-const MAX_JOURNAL = 1 << 20;
 
 const Journal = Type.Object({
   format: Type.Literal(1),
-  /** `switching`: to be taken back; `installed`: done; `rolling_back`: to be carried through. */
-  state: Type.Union([Type.Literal('switching'), Type.Literal('installed'), Type.Literal('rolling_back')]),
+  /**
+   * `switching`: to be taken back; `starting`: the new version may have been started, and what it has seen since must not be lost;
+   * `installed`: done; `rolling_back`: to be carried through.
+   */
+  state: Type.Union([
+    Type.Literal('switching'),
+    Type.Literal('starting'),
+    Type.Literal('installed'),
+    Type.Literal('rolling_back'),
+  ]),
   kind: Type.Union([Type.Literal('software'), Type.Literal('content')]),
   /** '' where there was none. */
   from: Type.String({ pattern: '^[0-9A-Za-z.+-]*$' }),
   to: Type.String({ pattern: '^[0-9A-Za-z.+-]+$' }),
   data: Type.String(),
-  /** Databases of which there are copies to go back to. */
+  /** Databases that are kept as they were, to go back to. */
   copies: Type.Array(Type.Union([Type.Literal(DATABASE_FILE), Type.Literal(APPLIANCE_FILE)])),
   /** Their folder in `data`. */
   folder: Type.String({ pattern: `^${COPIES}[0-9]+$` }),
@@ -50,6 +65,14 @@ const Journal = Type.Object({
 });
 type Journal = Static<typeof Journal>;
 
+const JOURNAL = new JournalFile(
+  Journal,
+  'update.json',
+  (file) => new OperatingError('update', `${file} is not what it should be`),
+  // The service, which is another user, tells of it.
+  0o644,
+);
+
 export type UpdateStepName =
   | 'verify'
   | 'stage'
@@ -57,8 +80,8 @@ export type UpdateStepName =
   | 'backup'
   | 'stop'
   | 'copy'
-  | 'switch'
   | 'migrate'
+  | 'switch'
   | 'check'
   | 'start'
   | 'done'
@@ -81,7 +104,7 @@ export interface UpdateHooks {
   stop(): Promise<void>;
   /** Whichever version is current by then. */
   start(): Promise<void>;
-  /** Brings the databases in `data` to the schema of the program in `program`. Throws where it cannot. */
+  /** Brings the databases in `data`, copies that nobody else uses, to the schema of the program in `program`. Throws where it cannot. */
   migrate(program: string, data: string): Promise<void>;
   /** Whether the program in `program` works: it is current, and not started yet. Throws where it does not. */
   check(program: string, manifest: UpdateManifest): Promise<void>;
@@ -114,7 +137,7 @@ export interface KindStatus {
 export type UpdateStatus = Record<UpdateKind, KindStatus>;
 
 /**
- * Installs a bundle: verify → stage → preflight → backup → stop → copy → switch → migrate → check → start. Whatever fails after `stop` is taken
+ * Installs a bundle: verify → stage → preflight → backup → stop → copy → migrate → switch → check → start. Whatever fails after `stop` is taken
  * back, databases included, and everything is started as it was; then, and where it was refused before, it throws OperatingError
  * (`archive`, `signature`, `update`, `conflict`).
  */
@@ -125,6 +148,8 @@ export async function applyUpdate(request: UpdateRequest, hooks: UpdateHooks): P
   try {
     recoverAll(root);
     recoverRestore(data);
+    // Of whoever was killed before there was a journal.
+    sweepCopies(data, JOURNAL.read(root)?.folder ?? '');
     const bundle = await openBundle(request.file, request.root_keys, request.now_ms);
     const { manifest } = bundle;
     const { kind, version: to } = manifest;
@@ -162,13 +187,14 @@ export async function applyUpdate(request: UpdateRequest, hooks: UpdateHooks): P
       failure: '',
       former: formerOf(base),
     };
+    let staged = '';
     try {
       await run('verify', async () => {
         checkApplies(manifest, { program: request.program_version, present: from, allow_downgrade: request.allow_downgrade });
         // All of it, before anything is unpacked.
         await bundle.reader.extract(null, hooks.onProgress);
       });
-      const staged = await run('stage', () => stage(request, manifest, hooks));
+      staged = await run('stage', () => stage(request, manifest, hooks));
       await run('preflight', () => preflight(request, manifest, staged, hooks));
       if (kind === 'software' && hooks.backup !== undefined) await run('backup', hooks.backup);
     } catch (error) {
@@ -176,28 +202,61 @@ export async function applyUpdate(request: UpdateRequest, hooks: UpdateHooks): P
       removeTree(path.join(base, STAGING));
       throw asUpdate(error, to);
     }
+    const place = path.join(base, VERSIONS, to);
+    const next = path.join(data, journal.folder, NEXT);
+    // From the copy to the switch: what somebody wrote in between would be lost.
+    let alone: Lock | null = null;
+    let begun = false;
     try {
-      if (kind === 'software') await run('stop', () => hooks.stop());
-      const copies = await run('copy', () => (kind === 'software' ? copyDatabases(data, journal.folder) : []));
-      writeJournal(base, { ...journal, copies });
-      const place = await run('switch', () => switchTo(base, to));
-      if (kind === 'software') await run('migrate', () => hooks.migrate(place, data));
-      await run('check', () => hooks.check(place, manifest));
-      if (kind === 'software') await run('start', () => hooks.start());
-      if (hooks.probe !== undefined) await run('check', () => hooks.probe?.(manifest));
-      writeJournal(base, { ...journal, state: 'installed', copies, former: '' });
-      recover(base);
-      say('done');
-      return manifest;
-    } catch (error) {
-      await run('rollback', async () => {
-        if (kind === 'software') await hooks.stop();
-        recover(base, (error as Error).message);
-        removeTree(path.join(data, journal.folder));
-        if (kind === 'software') await hooks.start();
+      if (kind === 'software') {
+        await run('stop', () => hooks.stop());
+        const copied = await run('copy', () => copyAlone(data, next));
+        alone = copied.alone;
+        journal.copies = copied.copies;
+        await run('migrate', () => hooks.migrate(staged, next));
+        for (const name of journal.copies) syncFile(path.join(next, name));
+      }
+      begun = true;
+      await run('switch', () => {
+        JOURNAL.write(base, journal);
+        exchange(filesOf(journal), { fresh: next, former: path.join(data, journal.folder) });
+        switchTo(base, to);
       });
+      alone?.close();
+      await run('check', () => hooks.check(place, manifest));
+      if (kind === 'software') {
+        JOURNAL.write(base, { ...journal, state: 'starting' });
+        await run('start', () => hooks.start());
+      }
+      if (hooks.probe !== undefined) await run('check', () => hooks.probe?.(manifest));
+      JOURNAL.write(base, { ...journal, state: 'installed', former: '' });
+    } catch (error) {
+      alone?.close();
+      try {
+        await run('rollback', async () => {
+          if (kind === 'software') await hooks.stop();
+          try {
+            // What is not needed to go back makes room for it.
+            for (const folder of [path.join(base, STAGING), next]) removeTree(folder);
+            if (begun) goBack(base, { ...journal, failure: (error as Error).message });
+            removeTree(path.join(data, journal.folder));
+          } finally {
+            if (kind === 'software') await hooks.start();
+          }
+        });
+      } catch (fault) {
+        const why = `${to} was not installed (${reasonOf(error)}), and going back from it was broken off: ${reasonOf(fault)}`;
+        throw new OperatingError('update', `${why}; when that is mended: ot-sensor update recover`, { cause: fault });
+      }
       throw asUpdate(error, to);
     }
+    try {
+      recover(base);
+    } catch {
+      // It is installed; what is left to be swept is left to the next who looks.
+    }
+    say('done');
+    return manifest;
   } finally {
     held.close();
   }
@@ -216,16 +275,19 @@ export async function rollbackUpdate(
   try {
     recoverAll(root);
     const base = baseOf(root, kind);
-    const journal = readJournal(base);
+    const journal = JOURNAL.read(base);
     if (journal?.state !== 'installed' || journal.from === '' || !fs.existsSync(path.join(base, VERSIONS, journal.from)))
       throw new OperatingError('not_found', 'there is no former version to go back to');
     const { from, to, data, folder } = journal;
     if (kind === 'software') await hooks.stop();
-    const copies = journal.copies.filter((name) => fs.existsSync(path.join(data, folder, name)));
-    const back = with_data || copies.some((name) => schemaOf(path.join(data, folder, name)) !== schemaOf(path.join(data, name)));
-    writeJournal(base, { ...journal, state: 'rolling_back', copies: back ? copies : [], failure: 'asked for' });
-    recover(base);
-    if (kind === 'software') await hooks.start();
+    try {
+      const copies = journal.copies.filter((name) => fs.existsSync(path.join(data, folder, name)));
+      const back =
+        with_data || copies.some((name) => schemaOf(path.join(data, folder, name)) !== schemaOf(path.join(data, name)));
+      goBack(base, { ...journal, copies: back ? copies : [], failure: 'asked for' });
+    } finally {
+      if (kind === 'software') await hooks.start();
+    }
     hooks.onStep?.({ step: 'rollback', outcome: 'done', kind, from: to, to: from, message: 'asked for' });
     return updateStatus(root);
   } finally {
@@ -262,7 +324,7 @@ export function adoptVersion(
     renameDurably(folder, place);
     if (other) {
       const state = { format: 1, state: 'installed', kind: 'software', failure: '', former: '' } as const;
-      writeJournal(root, {
+      JOURNAL.write(root, {
         ...state,
         from,
         to,
@@ -294,7 +356,9 @@ export interface AdoptRequest {
 function copyUnlessUsed(data: string, folder: string): Pick<Journal, 'copies' | 'folder'> | null {
   if (!fs.existsSync(data)) return { copies: [], folder };
   try {
-    return { copies: copyDatabases(data, folder), folder };
+    const { alone, copies } = copyAlone(data, path.join(data, folder));
+    alone.close();
+    return { copies, folder };
   } catch (error) {
     if (error instanceof OperatingError && error.code === 'conflict') return null;
     throw error;
@@ -303,22 +367,16 @@ function copyUnlessUsed(data: string, folder: string): Pick<Journal, 'copies' | 
 
 /**
  * Called before anything is started: takes back what was broken off. `restart`: another version is current now than the one that may be
- * asking: let it be started anew.
+ * asking: let it be started anew. Throws OperatingError `conflict` where databases that have to go back are in use: nothing may be started.
  */
 export function recoverUpdate(root: string): UpdateStatus & { restart: boolean } {
-  if (KINDS.every((kind) => !fs.existsSync(path.join(baseOf(root, kind), JOURNAL))))
-    return { ...updateStatus(root), restart: false };
+  if (KINDS.every((kind) => JOURNAL.read(baseOf(root, kind)) === null)) return { ...updateStatus(root), restart: false };
   const held = tryLock(path.join(root, LOCK));
   // Whoever is at it starts the service itself, to see whether it works.
   if (held === null) return { ...updateStatus(root), restart: false };
   try {
     const before = versionAt(root);
-    try {
-      recoverAll(root);
-    } catch (error) {
-      // They were started again by whoever was killed then, with the new version: it works, and nothing is half.
-      if (!(error instanceof OperatingError) || error.code !== 'conflict') throw error;
-    }
+    recoverAll(root);
     return { ...updateStatus(root), restart: versionAt(root) !== before };
   } finally {
     held.close();
@@ -328,7 +386,7 @@ export function recoverUpdate(root: string): UpdateStatus & { restart: boolean }
 /** Looks, and changes nothing. */
 export function updateStatus(root: string): UpdateStatus {
   const [software, content] = KINDS.map((kind) => {
-    const journal = readJournal(baseOf(root, kind));
+    const journal = JOURNAL.read(baseOf(root, kind));
     const version = versionAt(baseOf(root, kind));
     return { version, state: journal?.state ?? ('none' as const), previous: journal?.state === 'installed' ? journal.from : '' };
   });
@@ -392,9 +450,13 @@ async function preflight({ data }: UpdateRequest, { kind }: UpdateManifest, stag
   const trial = path.join(data, TRIAL);
   removeTree(trial);
   fs.mkdirSync(trial, { mode: 0o700 });
+  ownLike(trial, data);
   try {
     const { copyDatabase } = await import('../backup/create.ts');
-    for (const name of present) await copyDatabase(path.join(data, name), path.join(trial, name));
+    for (const name of present) {
+      await copyDatabase(path.join(data, name), path.join(trial, name));
+      ownLike(path.join(trial, name), path.join(data, name));
+    }
     await hooks.migrate(staged, trial);
   } finally {
     removeTree(trial);
@@ -404,30 +466,28 @@ async function preflight({ data }: UpdateRequest, { kind }: UpdateManifest, stag
 const sizeWithLog = (file: string): number =>
   ['', '-wal'].reduce((sum, end) => sum + (fs.statSync(`${file}${end}`, { throwIfNoEntry: false })?.size ?? 0), 0);
 
-/** With everything stopped: what a rollback brings back. */
-function copyDatabases(data: string, name_: string): Journal['copies'] {
-  const held = holdAlone(data);
-  const folder = path.join(data, name_);
+/** Copies of the databases in `folder`, which nobody uses while `alone` is held. Throws OperatingError `conflict`. */
+function copyAlone(data: string, folder: string): { alone: Lock; copies: Journal['copies'] } {
+  const alone = holdAlone(data);
   try {
     removeTree(folder);
-    fs.mkdirSync(folder, { mode: 0o700 });
-    const present = DATABASES.filter((name) => fs.existsSync(path.join(data, name)));
-    for (const name of present) {
-      const [from, to] = [path.join(data, name), path.join(folder, name)];
-      // At no cost where the file system can share blocks.
-      fs.copyFileSync(from, to, fs.constants.COPYFILE_FICLONE);
-      const { mode, uid, gid } = fs.statSync(from);
-      fs.chmodSync(to, mode & 0o777);
-      if (process.getuid?.() === 0) fs.chownSync(to, uid, gid);
-      syncFile(to);
+    for (const one of [path.dirname(folder), folder]) {
+      if (one === data || fs.existsSync(one)) continue;
+      fs.mkdirSync(one, { mode: 0o700 });
+      ownLike(one, data);
     }
-    syncDirectory(folder);
+    const copies = DATABASES.filter((name) => fs.existsSync(path.join(data, name)));
+    for (const name of copies) copyDurably(path.join(data, name), path.join(folder, name));
     syncDirectory(data);
-    return present;
-  } finally {
-    held.close();
+    return { alone, copies };
+  } catch (error) {
+    alone.close();
+    throw error;
   }
 }
+
+const filesOf = ({ data, copies }: Journal): ExchangedFile[] =>
+  copies.map((name) => ({ name, target: path.join(data, name), database: true, existed: true }));
 
 function switchTo(base: string, to: string): string {
   const place = path.join(base, VERSIONS, to);
@@ -446,27 +506,44 @@ function link(base: string, name: string, version: string): void {
   renameDurably(temporary, path.join(base, name));
 }
 
-/** What is under way is taken back; every step may have been done before. `failure`: why. */
-function recover(base: string, failure = ''): void {
-  const journal = readJournal(base);
+/** Settles what is installed, and takes back what is under way. Every step may have been done before. */
+function recover(base: string): void {
+  const journal = JOURNAL.read(base);
   if (journal === null) return;
-  const { from, to, data, copies, folder } = journal;
-  if (journal.state === 'installed') {
-    // Perhaps not yet done by whoever was killed.
-    if (linkOf(base, FALLBACK) !== to) link(base, FALLBACK, to);
-    sweepVersions(base, [from, to]);
-    sweepCopies(data, folder);
+  const { state, from, to, data, folder } = journal;
+  const installed = state === 'installed' || (state === 'starting' && !isUnused(journal));
+  if (!installed) {
+    goBack(base, state === 'starting' ? { ...journal, copies: [] } : journal);
     return;
   }
+  if (state === 'starting') JOURNAL.write(base, { ...journal, state: 'installed', former: '' });
+  // Perhaps not yet done by whoever was killed.
+  if (linkOf(base, FALLBACK) !== to) link(base, FALLBACK, to);
+  sweepVersions(base, [from, to]);
+  sweepCopies(data, folder);
+}
+
+/**
+ * Of one whose program may have been started: whether nobody runs it, and nothing that it has written would be lost by going back, since
+ * the version before can read it. Otherwise it stays: it was migrated and checked, and `rollbackUpdate` goes back.
+ */
+function isUnused({ data, copies, folder, from }: Journal): boolean {
+  try {
+    holdAlone(data).close();
+  } catch (error) {
+    if (error instanceof OperatingError && error.code === 'conflict') return false;
+    throw error;
+  }
+  return from !== '' && copies.every((name) => schemaOf(path.join(data, folder, name)) === schemaOf(path.join(data, name)));
+}
+
+function goBack(base: string, journal: Journal): void {
+  const { from, to, data, copies, folder, former } = journal;
   const held: Lock | null = copies.length > 0 ? holdAlone(data) : null;
   try {
-    if (journal.state === 'switching') writeJournal(base, { ...journal, state: 'rolling_back', failure });
-    for (const name of copies) {
-      const copy = path.join(data, folder, name);
-      if (!fs.existsSync(copy)) continue;
-      removeLogs(path.join(data, name));
-      renameDurably(copy, path.join(data, name));
-    }
+    // One that says `switching` says it too, and a disk that is full has no room for another.
+    if (JOURNAL.read(base)?.state !== 'switching') JOURNAL.write(base, { ...journal, state: 'rolling_back' });
+    bringBack(filesOf(journal), path.join(data, folder));
     if (from !== '') {
       link(base, CURRENT, from);
       link(base, FALLBACK, from);
@@ -478,9 +555,8 @@ function recover(base: string, failure = ''): void {
     held?.close();
   }
   removeTree(path.join(base, STAGING));
-  if (journal.former !== '') writeAtomically(path.join(base, JOURNAL), journal.former, 0o644);
-  else fs.rmSync(path.join(base, JOURNAL), { force: true });
-  syncDirectory(base);
+  if (former !== '') JOURNAL.write(base, JSON.parse(former) as Journal);
+  else JOURNAL.remove(base);
   // No journal speaks of them any more.
   removeTree(path.join(data, folder));
   removeTree(path.join(base, VERSIONS, to));
@@ -488,7 +564,8 @@ function recover(base: string, failure = ''): void {
 
 /** The last update's journal, to be put back. */
 function formerOf(base: string): string {
-  return readJournal(base) === null ? '' : fs.readFileSync(path.join(base, JOURNAL), 'utf8');
+  const journal = JOURNAL.read(base);
+  return journal === null ? '' : JSON.stringify(journal);
 }
 
 /** A name that no other journal speaks of. */
@@ -527,26 +604,9 @@ function schemaOf(file: string): number {
   return header.readUInt32BE(60);
 }
 
-const writeJournal = (root: string, journal: Journal): void =>
-  // The service, which is another user, tells of it.
-  writeAtomically(path.join(root, JOURNAL), JSON.stringify(journal, null, 1), 0o644);
-
-function readJournal(base: string): Journal | null {
-  const file = path.join(base, JOURNAL);
-  const stat = fs.statSync(file, { throwIfNoEntry: false });
-  if (stat === undefined) return null;
-  const fault = new OperatingError('update', `${file} is not what it should be`);
-  if (stat.size > MAX_JOURNAL) throw fault;
-  try {
-    const journal: unknown = JSON.parse(fs.readFileSync(file, 'utf8'));
-    if (Value.Check(Journal, journal)) return journal;
-  } catch {}
-  throw fault;
-}
-
 function asUpdate(error: unknown, version: string): unknown {
   if (error instanceof OperatingError) return error;
-  const { code, message } = error as { code?: string; message: string };
-  if (code === undefined && !(error instanceof Error)) return error;
-  return new OperatingError('update', `${version} was not installed, and all is as it was: ${message}`, { cause: error });
+  return new OperatingError('update', `${version} was not installed, and all is as it was: ${reasonOf(error)}`, { cause: error });
 }
+
+const reasonOf = (error: unknown): string => diskFault(error) ?? (error as Error).message;

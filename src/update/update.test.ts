@@ -1,12 +1,13 @@
-import { spawn } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import zlib from 'node:zlib';
 import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { built, countDevices, makeAppliance, remove, temporaryFolder } from '../backup/testing.ts';
+import { useData } from '../backup/restore.ts';
+import { countDevices, makeAppliance, remove, temporaryFolder } from '../backup/testing.ts';
 import { generateKey, type SecretKey } from '../signing/minisign.ts';
 import { DATABASE_FILE } from '../store/writer.ts';
+import { killedBeforeChange } from '../testing/kill.ts';
 import {
   applyUpdate,
   recoverUpdate,
@@ -134,7 +135,7 @@ describe('an update', () => {
     await applyUpdate(requestFor(await bundle('1.0.0')), hooks());
     expect([state(), running]).toEqual(['1.0.0', '1.0.0']);
     expect(steps.map(({ step, outcome }) => `${step} ${outcome}`)).toEqual(
-      ['verify', 'stage', 'preflight', 'stop', 'copy', 'switch', 'migrate', 'check', 'start', 'done'].map(
+      ['verify', 'stage', 'preflight', 'stop', 'copy', 'migrate', 'switch', 'check', 'start', 'done'].map(
         (step) => `${step} done`,
       ),
     );
@@ -170,7 +171,7 @@ describe('an update', () => {
     let failed = false;
     const fail = async (...args: unknown[]) => {
       if (step === 'migrate') migrate(args[0] as string, args[1] as string);
-      if (step === 'migrate' && args[1] !== data) return;
+      if (step === 'migrate' && (args[1] as string).includes('trial')) return;
       if (!failed) {
         failed = true;
         throw new Error('it does not work');
@@ -312,43 +313,65 @@ describe('an update is refused', () => {
   });
 });
 
-/** Runs in a process of its own that ends itself, as `kill -9` would, before its n-th change to the file system. True: it did. */
-async function killedAt(n: number, request: UpdateRequest, code: string): Promise<boolean> {
-  const program = `
-    import fs from 'node:fs';
-    import path from 'node:path';
-    import { createRequire } from 'node:module';
-    const Database = createRequire(${JSON.stringify(built('x.ts').href)})('better-sqlite3');
-    let left = ${n};
-    const kill = () => { if (--left === 0) process.kill(process.pid, 'SIGKILL'); };
-    for (const name of ['renameSync', 'symlinkSync', 'rmSync', 'openSync', 'writeFileSync', 'fsyncSync', 'copyFileSync', 'mkdirSync']) {
-      const real = fs[name];
-      fs[name] = (...args) => { kill(); return real(...args); };
-    }
-    const request = JSON.parse(process.argv[1], (key, value) => (value?.type === 'Buffer' ? Buffer.from(value.data) : value));
-    const { applyUpdate, recoverUpdate, rollbackUpdate } = await import(${JSON.stringify(built('update/apply.ts').href)});
+const killedAt = (n: number, request: UpdateRequest, code: string): Promise<boolean> =>
+  killedBeforeChange(
+    n,
+    request,
+    `const { applyUpdate, recoverUpdate, rollbackUpdate } = await built('update/apply.ts');
+    const { default: Database } = await import('better-sqlite3');
     const migrate = (program, where) => {
       const version = fs.readFileSync(path.join(program, 'dist/program/main.js'), 'utf8');
       const db = new Database(path.join(where, ${JSON.stringify(DATABASE_FILE)}));
       kill();
       db.prepare('UPDATE devices SET name = ?').run(version);
       kill();
-      db.pragma('user_version = ' + (100 + Number(version.split('.')[0])));
+      db.pragma('user_version = ' + (request.schema ?? 100 + Number(version.split('.')[0])));
       db.close();
     };
     const hooks = { stop: async () => kill(), start: async () => kill(), check: async () => kill(), migrate: async (...args) => migrate(...args) };
-    ${code}`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', program, JSON.stringify(request)], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
-  let errors = '';
-  child.stderr.on('data', (text) => (errors += text));
-  const [status, signal] = await new Promise<[number | null, string | null]>((resolve) =>
-    child.on('close', (...how) => resolve(how)),
+    ${code}`,
   );
-  if (signal !== 'SIGKILL' && status !== 0) throw new Error(errors);
-  return signal === 'SIGKILL';
-}
+
+describe('killed when the new version was started', () => {
+  /** Ends itself once it is started and has seen something. */
+  const killed = async (schema: number): Promise<void> => {
+    await applyUpdate(requestFor(await bundle('1.0.0')), hooks());
+    const request = { ...requestFor(await bundle('2.0.0')), schema };
+    const start = `hooks.start = async () => {
+      const db = new Database(path.join(request.data, ${JSON.stringify(DATABASE_FILE)}));
+      db.exec("UPDATE devices SET model = 'seen since' WHERE id = 1");
+      process.kill(process.pid, 'SIGKILL');
+    };`;
+    expect(await killedAt(10_000, request, `${start} await applyUpdate(request, hooks);`)).toBe(true);
+  };
+  const seen = (): unknown => {
+    const db = new Database(path.join(data, DATABASE_FILE), { readonly: true });
+    const model = db.prepare('SELECT model FROM devices WHERE id = 1').pluck().get();
+    db.close();
+    return model;
+  };
+
+  it('it stays where going back would lose what it has seen', async () => {
+    await killed(102);
+    expect([recoverUpdate(root).restart, state(), seen()]).toEqual([false, '2.0.0', 'seen since']);
+    expect(updateStatus(root).software).toEqual({ state: 'installed', version: '2.0.0', previous: '1.0.0' });
+    await rollbackUpdate(root, hooks());
+    expect(state()).toBe('1.0.0');
+  });
+
+  it('it is taken back, and what it has seen stays, where the version before can read that', async () => {
+    await killed(101);
+    expect([recoverUpdate(root).restart, current(), seen(), leftovers()]).toEqual([true, '1.0.0', 'seen since', []]);
+  });
+
+  it('it stays where it runs', async () => {
+    await killed(101);
+    const use = useData(data);
+    expect([recoverUpdate(root).restart, current(), seen()]).toEqual([false, '2.0.0', 'seen since']);
+    use.close();
+    expect(updateStatus(root).software.state).toBe('installed');
+  });
+});
 
 it('killed before any change to the file system, an update, its recovery and a rollback are done whole or not at all', async () => {
   await applyUpdate(requestFor(await bundle('1.0.0')), hooks());
