@@ -5,10 +5,10 @@ import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { APPLIANCE_FILE, ApplianceDatabase } from '../appliance/database.ts';
 import { Settings } from '../appliance/settings.ts';
+import { killedBeforeChange } from '../kill/testing.ts';
 import { MIGRATIONS, migrate } from '../store/migrations.ts';
 import { StoreReader } from '../store/queries.ts';
 import { DATABASE_FILE, Writer } from '../store/writer.ts';
-import { killedBeforeChange } from '../testing/kill.ts';
 import { type BackupRequest, createBackup } from './create.ts';
 import { trustedKeys } from './keys.ts';
 import {

@@ -436,7 +436,7 @@ function status(root: string): void {
   for (const [kind, { state, version: current, previous }] of Object.entries(updateStatus(root))) {
     const back = previous === '' ? '' : `; before it ${previous}, which can be gone back to`;
     const broken =
-      state === 'switching' || state === 'rolling_back' ? '; an update is under way, or was broken off (update recover)' : '';
+      state !== 'none' && state !== 'installed' ? '; an update is under way, or was broken off (update recover)' : '';
     process.stdout.write(`${kind}: ${current || 'none installed by an update'}${back}${broken}\n`);
   }
   const progress = readProgress(root);

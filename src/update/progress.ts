@@ -61,9 +61,9 @@ const NEXT: Partial<Record<UpdateStepName, UpdateStepName>> = {
   preflight: 'backup',
   backup: 'stop',
   stop: 'copy',
-  copy: 'switch',
-  switch: 'migrate',
-  migrate: 'check',
+  copy: 'migrate',
+  migrate: 'switch',
+  switch: 'check',
   check: 'start',
   start: 'check',
 };

@@ -5,9 +5,9 @@ import Database from 'better-sqlite3';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { useData } from '../backup/restore.ts';
 import { countDevices, makeAppliance, remove, temporaryFolder } from '../backup/testing.ts';
+import { killedBeforeChange } from '../kill/testing.ts';
 import { generateKey, type SecretKey } from '../signing/minisign.ts';
 import { DATABASE_FILE } from '../store/writer.ts';
-import { killedBeforeChange } from '../testing/kill.ts';
 import {
   applyUpdate,
   recoverUpdate,
@@ -373,11 +373,13 @@ describe('killed when the new version was started', () => {
   });
 });
 
-it('killed before any change to the file system, an update, its recovery and a rollback are done whole or not at all', async () => {
+it('killed before any change to the file system, an update, its recovery and a rollback are done whole or not at all', {
+  timeout: 600_000,
+}, async () => {
   await applyUpdate(requestFor(await bundle('1.0.0')), hooks());
   const request = requestFor(await bundle('2.0.0'));
   const seen: Record<string, number> = { '1.0.0': 0, '2.0.0': 0 };
-  for (let n = 5, killed = true; killed; n += 3) {
+  for (let n = 5, killed = true; killed; n += 4) {
     killed = await killedAt(n, request, 'await applyUpdate(request, hooks);');
     // Whoever recovers is killed too, now and then.
     if (n % 2 === 1) await killedAt(1 + (n % 17), request, 'recoverUpdate(request.root);');

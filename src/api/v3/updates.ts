@@ -9,7 +9,7 @@ import { ErrorBody } from '../errors.ts';
 import { Ms, Nullable, Text } from '../schemas.ts';
 
 const KindStatus = Type.Object({
-  state: Text('none, installed, switching (under way) or rolling_back.'),
+  state: Text('none, installed, switching or starting (under way), or rolling_back.'),
   version: Text("What is installed; '' where nothing is."),
   previous: Text("What can be gone back to; '' where nothing can."),
 });

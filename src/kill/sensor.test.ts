@@ -1,5 +1,5 @@
 /**
- * What `kill -9` leaves, at random moments of what a sensor and its service do (`kill.ts`): it opens again, what was committed is there, everything is as before or
+ * What `kill -9` leaves, at random moments of what a sensor and its service do (`testing.ts`): it opens again, what was committed is there, everything is as before or
  * as afterwards, and the next one works.
  */
 import { spawn } from 'node:child_process';
@@ -27,7 +27,7 @@ import {
   schemaOf,
   soundCounts,
   TIMEOUT_MS as timeout,
-} from './kill.ts';
+} from './testing.ts';
 
 let folder: string;
 const at = (...names: string[]): string => path.join(folder, ...names);

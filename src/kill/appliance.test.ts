@@ -1,5 +1,5 @@
 /**
- * What `kill -9` leaves, at random moments of backups, restores and updates (`kill.ts`): it opens again, what was committed is there, everything is as before or
+ * What `kill -9` leaves, at random moments of backups, restores and updates (`testing.ts`): it opens again, what was committed is there, everything is as before or
  * as afterwards, and the next one works.
  */
 import { execFileSync } from 'node:child_process';
@@ -30,7 +30,7 @@ import {
   schemaOf,
   soundCounts,
   TIMEOUT_MS as timeout,
-} from './kill.ts';
+} from './testing.ts';
 
 const YEAR = 365 * 86_400_000;
 
