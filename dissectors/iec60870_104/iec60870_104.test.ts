@@ -8,6 +8,13 @@ import { ELEMENT_SIZES, TYPES } from './types.ts';
 function bench() {
   const inner = new Bench([iec60870_104]);
   return {
+    /** So much time passes before the next PDU. */
+    wait(seconds: number) {
+      inner.conversation.frame += seconds * 100;
+    },
+    lost() {
+      inner.conversation.gap_before = true;
+    },
     pdu(direction: 0 | 1, bytes: string) {
       const { rows } = inner.send(direction, bytes, { client: -1 });
       return { rows: rows.map((row) => ({ ...row, status: row.status ?? 'ok', anomalies: row.anomalies ?? [] })) };
@@ -300,6 +307,128 @@ describe('what is done, and by whom', () => {
 
   it('a state of a double command that is not permitted', () => {
     expect(objects(bench().pdu(0, apdu('2e 01 06 00 0100 010000 00')))[0].anomalies).toEqual(['invalid_command_state']);
+  });
+});
+
+describe('select and execute (IEC 60870-5-5, 6.8)', () => {
+  const [ACT, CON, DEACT, DEACT_CON, TERM] = ['06', '07', '08', '09', '0a'];
+  const REFUSED = '47';
+  const SELECT = 0x80;
+
+  /** Commands and their confirmations in turn, the numbers right; gives the anomalies of each APDU and its object. */
+  function run(...steps: (readonly [direction: 0 | 1, asdu: string] | { wait: number } | 'lost')[]) {
+    const talk = bench();
+    const sent: [number, number] = [0, 0];
+    return steps.flatMap((step) => {
+      if (step === 'lost') talk.lost();
+      else if ('wait' in step) talk.wait(step.wait);
+      else {
+        const [direction, asdu] = step;
+        const { rows } = talk.pdu(direction, apdu(asdu, { send: sent[direction]++, receive: sent[1 - direction] }));
+        return [rows.flatMap(({ anomalies }) => anomalies)];
+      }
+      return [];
+    });
+  }
+  const command = (cause: string, sco: number, { type = '2d', station = '0100', address = '010000' } = {}) =>
+    `${type} 01 ${cause} 00 ${station} ${address} ${hex(sco, 1)}`;
+  const asks = (...args: Parameters<typeof command>) => [0, command(...args)] as const;
+  const answers = (...args: Parameters<typeof command>) => [1, command(...args)] as const;
+  const other = { address: '020000' };
+  const procedure = (sco: number, options = {}) => [
+    asks(ACT, sco | SELECT, options),
+    answers(CON, sco | SELECT, options),
+    asks(ACT, sco, options),
+    answers(CON, sco, options),
+    answers(TERM, sco, options),
+  ];
+
+  it.each<[string, ...Parameters<typeof run>]>([
+    ['the whole procedure, again and again', ...procedure(1), ...procedure(0), ...procedure(5)],
+    ['of several objects, one after the other', ...procedure(1), ...procedure(1, other), ...procedure(0)],
+    [
+      'of two objects that are selected at the same time',
+      asks(ACT, 0x81),
+      asks(ACT, 0x80, other),
+      asks(ACT, 1),
+      asks(ACT, 0, other),
+    ],
+    ['of the same address in two stations', asks(ACT, 0x81), asks(ACT, 0, { station: '0200' }), asks(ACT, 1)],
+    ['direct commands', asks(ACT, 1), answers(CON, 1), answers(TERM, 1), asks(ACT, 0), answers(CON, 0), answers(TERM, 0)],
+    [
+      'a selection that is cancelled',
+      asks(ACT, 0x81),
+      answers(CON, 0x81),
+      asks(DEACT, 0x81),
+      answers(DEACT_CON, 0x81),
+      { wait: 90 },
+      asks(ACT, 0x80),
+    ],
+    ['a selection that is refused, and tried again', asks(ACT, 0x81), answers(REFUSED, 0x81), ...procedure(1)],
+    ['a select that is repeated with another value', asks(ACT, 0x81), asks(ACT, 0x80), answers(CON, 0x80), asks(ACT, 0)],
+    ['an execute within the time that a station may wait', asks(ACT, 0x81), answers(CON, 0x81), { wait: 30 }, asks(ACT, 1)],
+    ['an execute whose select may have been lost', ...procedure(1), 'lost', asks(ACT, 0)],
+    ['direct commands where the station refuses to select', asks(ACT, 0x81), answers(REFUSED, 0x81), asks(ACT, 1), asks(ACT, 0)],
+    ['direct commands of an object that it cannot select', asks(ACT, 0x81), answers('6f', 0x81), asks(ACT, 1)],
+    ['a double command', ...procedure(2, { type: '2e' })],
+    ['a step command', ...procedure(1, { type: '2f' })],
+  ])('nothing is wrong with %s', (_, ...steps) => {
+    expect(run(...steps).flat()).toEqual([]);
+  });
+
+  it('nothing is wrong with a set point that is selected and executed', () => {
+    const setPoint = (qos: string) => `32 01 06 00 0100 010000 0000c03f ${qos}`;
+    expect(run([0, setPoint('80')], [0, setPoint('00')]).flat()).toEqual([]);
+  });
+
+  it.each<[string, string, ...Parameters<typeof run>]>([
+    ['an execute of a value that was not selected', 'execute_mismatch', asks(ACT, 0x81), answers(CON, 0x81), asks(ACT, 0)],
+    ['an execute with another qualifier', 'execute_mismatch', asks(ACT, 0x85), answers(CON, 0x85), asks(ACT, 9)],
+    ['an execute of another object', 'execute_mismatch', asks(ACT, 0x81), answers(CON, 0x81), asks(ACT, 1, other)],
+    ['an execute by another type', 'execute_mismatch', ...[asks(ACT, 0x81), answers(CON, 0x81), asks(ACT, 1, { type: '2e' })]],
+    [
+      'an execute of another set point',
+      'execute_mismatch',
+      ...([
+        [0, '32 01 06 00 0100 010000 0000c03f 80'],
+        [0, '32 01 06 00 0100 010000 0000c0bf 00'],
+      ] as const),
+    ],
+    ['a second execute', 'execute_without_select', ...procedure(1), asks(ACT, 1)],
+    ['an execute behind a deactivation', 'execute_without_select', asks(ACT, 0x81), asks(DEACT, 0x81), asks(ACT, 1)],
+    ['a select that nothing follows', 'select_not_executed', asks(ACT, 0x81), { wait: 61 }, asks(ACT, 1, { station: '0200' })],
+  ])('%s', (_, anomaly, ...steps) => {
+    const found = run(...steps);
+    expect(found.at(-1)).toEqual([anomaly]);
+    expect(found.slice(0, -1).flat()).toEqual([]);
+  });
+
+  it('an execute without a select is one until the station takes it', () => {
+    const again = (cause: string) => run(...procedure(1), asks(ACT, 1), answers(cause, 1), asks(ACT, 1));
+    expect([again(REFUSED).at(-1), again(CON).at(-1)]).toEqual([['execute_without_select'], []]);
+  });
+
+  it('an execute that comes too late is one without a select', () => {
+    expect(run(asks(ACT, 0x81), { wait: 61 }, asks(ACT, 1)).at(-1)).toEqual(['select_not_executed', 'execute_without_select']);
+  });
+
+  it('is told by any APDU of the controlling station, once', () => {
+    const talk = bench();
+    talk.pdu(0, apdu(command(ACT, 0x81)));
+    talk.wait(61);
+    const test = () => talk.pdu(0, '68 04 43 00 00 00').rows[0].anomalies;
+    expect([talk.pdu(1, '68 04 83 00 00 00').rows[0].anomalies, test(), test()]).toEqual([[], ['select_not_executed'], []]);
+  });
+
+  it('remembers so many objects, and no more', () => {
+    const many = Array.from({ length: 65 }, (_, i) => asks(ACT, 0x81, { address: hex(i + 1, 3) }));
+    const [first, second] = [1, 2].map((i) => asks(ACT, 0, { address: hex(i, 3) }));
+    // The second is remembered, and executed with another value; the first is not: a direct command.
+    expect(run(...many, second, first).slice(-2)).toEqual([['execute_mismatch'], []]);
+  });
+
+  it('commands that are a test are not looked at', () => {
+    expect(run(asks(ACT, 0x81), asks('86', 0)).at(-1)).toEqual([]);
   });
 });
 

@@ -12,7 +12,8 @@ import {
   tcp,
 } from '../../src/dissect/index.ts';
 import { readElement } from './elements.ts';
-import { ANOMALIES, type Anomaly, Apdu, type ApduRow, InformationObject, UFunction } from './records.ts';
+import { ANOMALIES, type Anomaly, Apdu, type ApduRow, InformationObject, type ObjectRow, UFunction } from './records.ts';
+import { Selections } from './selections.ts';
 import { State } from './state.ts';
 import { CAUSE_NAMES, Cause, TYPES, type TypeIdentification } from './types.ts';
 
@@ -59,6 +60,8 @@ export default defineDissector<State, Anomaly>({
     apdu.length = r.u8();
     const outer = r.enter(apdu.length);
     readControlField(r, apdu, conversation);
+    if (conversation.sender === Role.client && conversation.state.selections?.expire(conversation.time_ms))
+      conversation.anomaly(apdu, 'select_not_executed');
     if (apdu.format === 0) readAsdu(r, emit, apdu, conversation);
     else if (r.remaining > 0) conversation.anomaly(apdu, 'length_mismatch');
     r.leave(outer);
@@ -205,6 +208,7 @@ function readObjects(r: Reader, emit: Emit, type: TypeIdentification, apdu: Apdu
       const wrong = readElement(r, object, elements[e]);
       if (wrong !== '') conversation.anomaly(object, wrong);
     }
+    if (object.has('select') && !apdu.test) joinSelection(object, type, apdu, conversation);
     object.operation = operation;
     object.unit = apdu.common_address;
     object.target(OBJECTS, address, address);
@@ -212,6 +216,23 @@ function readObjects(r: Reader, emit: Emit, type: TypeIdentification, apdu: Apdu
     if (address > last) last = address;
   }
   if (first >= 0) apdu.target(OBJECTS, first, last);
+}
+
+/** What a command with an S/E bit, or its confirmation, does to the selection of its object. */
+function joinSelection(object: ObjectRow, type: TypeIdentification, apdu: ApduRow, conversation: Talk): void {
+  const { state, sender } = conversation;
+  const { cause_of_transmission: cause } = apdu;
+  if (sender === Role.client && cause === Cause.activation) {
+    if (object.select) {
+      state.selections ??= new Selections();
+      state.selections.select(object, type, conversation.time_ms);
+      return;
+    }
+    const wrong = state.selections?.execute(object, type) ?? '';
+    if (wrong !== '') conversation.anomaly(object, wrong);
+  } else if (sender === Role.client && cause === Cause.deactivation) state.selections?.cancel(object);
+  else if (sender === Role.server && (cause === Cause.activation_confirmation || cause >= FIRST_UNKNOWN))
+    state.selections?.answer(object, apdu.negative || cause >= FIRST_UNKNOWN);
 }
 
 /**

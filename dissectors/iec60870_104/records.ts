@@ -136,6 +136,9 @@ export const ANOMALIES = {
   unsolicited_confirmation: 'A confirmation or termination of a command that nobody sent',
   invalid_command_state: 'A double or step command with a state that is not permitted',
   invalid_time: 'A time that is none',
+  execute_without_select: 'An execute without a select before it, of an object that was selected before',
+  execute_mismatch: 'An execute whose object, type, value or qualifier is not that of the select before it',
+  select_not_executed: 'A select that was neither executed nor cancelled for a minute',
 } as const;
 
 export type Anomaly = keyof typeof ANOMALIES;
