@@ -2,13 +2,13 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Static, type TObject, type TProperties, Type } from 'typebox';
 import type { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';
-import type { Cursor, FilterOf, ListName, Range, RowText } from '../store/queries.ts';
+import type { Cursor, FilterOf, ListName, Page, Range, RowText, StoreReader } from '../store/queries.ts';
 import type { Permission } from '../users/permissions.ts';
 import type { Answers } from './answers.ts';
 import type { ApiContext } from './context.ts';
 import { csvOf } from './csv.ts';
 import { ErrorBody } from './errors.ts';
-import { readInSlices } from './slices.ts';
+import { fillAlertTexts, readInSlices } from './slices.ts';
 
 const MAX_PAGE = 1000;
 const DEFAULT_PAGE = 50;
@@ -82,6 +82,14 @@ export function list<Name extends ListName, Row extends TProperties, Filter exte
     items,
     next_cursor: Type.Union([Type.String(), Type.Null()], { description: 'null: the last page.' }),
   });
+  /** Where rows are looked through for a text others are answered in between. */
+  const readPage = async (reader: StoreReader, read: (range: Range) => Page<RowText>, range: Range, text?: string) => {
+    const { cursor, limit = DEFAULT_PAGE } = range;
+    if (text === undefined || range.sort !== undefined || Array.isArray(cursor)) return read(range);
+    if (name === 'alerts') fillAlertTexts(reader);
+    const known = reader.candidates(name, text);
+    return readInSlices(reader.lastId(name), { ...range, limit, cursor: cursor as number | undefined }, read, known);
+  };
   app.get(
     path,
     {
@@ -123,11 +131,7 @@ export function list<Name extends ListName, Row extends TProperties, Filter exte
         const { reader } = store(request);
         const wanted_rows = filterOf(given as Static<TObject<Filter>>);
         const read = (part: Range) => reader.texts(name, { ...wanted_rows, ...part }, shown);
-        const through = given.text !== undefined && typeof (range.cursor ?? 0) === 'number';
-        const page =
-          through && range.sort === undefined
-            ? await readInSlices(reader.lastId(name), { ...range, limit, cursor: range.cursor as number | undefined }, read)
-            : read(range);
+        const page = await readPage(reader, read, range, given.text as string | undefined);
         return { rows: page.rows, next: page.next_cursor === null ? null : cursorText(page.next_cursor), shown };
       };
       if (type === 'text/csv') {

@@ -1,23 +1,37 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { Range } from '../store/queries.ts';
+import type { Candidates, Range } from '../store/queries.ts';
 import { readInSlices } from './slices.ts';
 
 /** A list of rows with these ids, as the store reads it. */
 const listOf = (ids: readonly number[]) => {
   const sorted = [...new Set(ids)].sort((a, b) => a - b);
-  return ({ cursor, limit = 100, descending = false, ids: within = [0, Number.MAX_SAFE_INTEGER] }: Range) => {
+  return ({ cursor, limit = 100, descending = false, ids: within = [0, Number.MAX_SAFE_INTEGER], among }: Range) => {
     const order = descending ? [...sorted].reverse() : sorted;
     const after = order.filter(
       (id) =>
         id >= within[0] &&
         id <= within[1] &&
+        (among === undefined || among.includes(id)) &&
         (cursor === undefined || (descending ? id < (cursor as number) : id > (cursor as number))),
     );
     const rows = after.slice(0, limit).map((id) => ({ id }));
     return { rows, next_cursor: after.length > limit ? rows[rows.length - 1].id : null };
   };
 };
+
+/** Knows those from `low` to `high`, and gives three at a time; among them one that is not there. */
+const candidatesOf = (ids: readonly number[], low: number, high: number): Candidates => ({
+  low,
+  high,
+  *between(from, to, descending) {
+    expect(from).toBeGreaterThanOrEqual(low);
+    expect(to).toBeLessThanOrEqual(high);
+    const sorted = [...new Set([...ids, from])].filter((id) => id >= from && id <= to).sort((a, b) => a - b);
+    if (descending) sorted.reverse();
+    for (let at = 0; at < sorted.length; at += 3) yield sorted.slice(at, at + 3);
+  },
+});
 
 it('is the page that reading all at once gives, in both orders, from any cursor', async () => {
   await fc.assert(
@@ -26,10 +40,12 @@ it('is the page that reading all at once gives, in both orders, from any cursor'
       fc.integer({ min: 1, max: 12 }),
       fc.boolean(),
       fc.option(fc.integer({ min: 1, max: 60_000 }), { nil: undefined }),
-      async (ids, limit, descending, cursor) => {
+      fc.option(fc.tuple(fc.integer({ min: 1, max: 60_000 }), fc.integer({ min: 0, max: 60_000 }))),
+      async (ids, limit, descending, cursor, known) => {
         const read = listOf(ids);
         const range = { limit, descending, cursor };
-        expect(await readInSlices(Math.max(0, ...ids), range, read)).toEqual(read(range));
+        const candidates = known === null ? undefined : candidatesOf(ids, known[0], known[0] + known[1] - 1);
+        expect(await readInSlices(Math.max(0, ...ids), range, read, candidates)).toEqual(read(range));
       },
     ),
     { numRuns: 200 },

@@ -25,6 +25,8 @@ export interface Range {
   descending?: boolean;
   /** Only rows with ids from the first to the second, both of them part of it. */
   ids?: readonly [number, number];
+  /** Only rows with one of these ids. */
+  among?: readonly number[];
 }
 
 /** What each list can be sorted by besides its id: columns that are never null. */
@@ -391,13 +393,14 @@ function readPage<Row extends { id: number }>(
   filter: Range,
   { key, columns, join, flags, json }: Selection,
 ): Page<Row> {
-  const { cursor, sort, descending = false, ids } = filter;
+  const { cursor, sort, descending = false, ids, among } = filter;
   if (sort !== undefined && !(SORTS[name] as readonly string[]).includes(sort))
     throw new Error(`${name} are not sorted by ${sort}`);
   const where = LISTS[name].where(filter, db);
   const way = descending ? 'DESC' : 'ASC';
   const id = `${name}.id`;
   if (ids !== undefined) where.and(`${id} BETWEEN 0 + ? AND 0 + ?`, ...ids);
+  if (among !== undefined) where.and(`${id} IN (SELECT value FROM json_each(?))`, JSON.stringify(among));
   if (cursor !== undefined) {
     const after = descending ? '<' : '>';
     if (typeof cursor === 'number') where.and(`${id} ${after} 0 + ?`, cursor);

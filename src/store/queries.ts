@@ -1,3 +1,4 @@
+import { AlertTexts } from './alert-texts.ts';
 import type { AddressRow, AttributeRow, CaptureRow, InterfaceRow, PartRow } from './change-set.ts';
 import * as facts from './device-facts.ts';
 import * as lists from './lists.ts';
@@ -28,6 +29,13 @@ export { SORTS } from './lists.ts';
 export type { Snapshot } from './snapshot.ts';
 export { type AlertTotal, type ProtocolTotal, sumOf, sumProtocols } from './totals.ts';
 
+/** Knows of the rows from `low` to `high` which of them may be wanted, and gives their ids some at a time. */
+export interface Candidates {
+  low: number;
+  high: number;
+  between: (from: number, to: number, descending: boolean) => Iterable<number[]>;
+}
+
 export interface AlertComment {
   id: number;
   alert_id: number;
@@ -56,10 +64,13 @@ export type StoredCapture = CaptureRow;
  * of their ids. One of an earlier version is brought up to date first. Throws `StoreError` as `ReadConnection` does.
  */
 export class StoreReader {
+  /** For whoever searches alerts for a text again and again; empty until it is filled. */
+  readonly alert_texts: AlertTexts;
   readonly #db: ReadConnection;
 
   constructor(directory: string) {
     this.#db = new ReadConnection(directory);
+    this.alert_texts = new AlertTexts(this.#db);
   }
 
   get file(): string {
@@ -143,6 +154,14 @@ export class StoreReader {
     fields: readonly string[],
   ): lists.Page<lists.RowText> {
     return lists.readTexts(this.#db, name, filter, fields);
+  }
+
+  /** Which rows of a list may hold a text, from `low` to `high`: as far as that is known. */
+  candidates(name: lists.ListName, text: string): Candidates | undefined {
+    // To LIKE a text ends at a NUL.
+    if (name !== 'alerts' || text === '' || text.includes('\0')) return undefined;
+    const { low, high } = this.alert_texts;
+    return { low, high, between: (from, to, descending) => this.alert_texts.candidates(text, from, to, descending) };
   }
 
   comments(alert: number): AlertComment[] {
