@@ -2,8 +2,8 @@ import type { InterfaceReport } from '../capture/live.ts';
 import { numberText } from '../number-text.ts';
 
 /**
- * Where every packet went: received = inspected + dropped by the kernel + dropped by us + still on its way. When the capture has ended
- * nothing is on its way any more, and `unaccounted` is 0 or something is wrong with our own counting.
+ * Where every packet went: received = inspected + dropped by the kernel + dropped by us + still on its way. While it captures, what the
+ * interfaces have said is up to a quarter of a second older than what we have inspected: the sum holds for no instant, and none is told.
  */
 export interface Account {
   received: number;
@@ -13,10 +13,13 @@ export interface Account {
   dropped_by_kernel: number;
   /** By reason. */
   dropped_by_us: Record<string, number>;
-  /** Negative where more was inspected than the interfaces have said yet. */
-  unaccounted: number;
   /** The same, by interface, under names for the database: `capture.received`, `capture.eth0.dropped_by_kernel`, … */
   counters: Record<string, number>;
+}
+
+/** Of a capture that has ended: nothing is on its way any more, and `unaccounted` is 0 or something is wrong with our own counting. */
+export interface FinalAccount extends Account {
+  unaccounted: number;
 }
 
 /** `lost`: packets whose results went with a thread that failed. */
@@ -44,16 +47,14 @@ export function accountOf(
   Object.assign(counters, { 'capture.received': received, 'capture.inspected': inspected, 'capture.headers_only': headers_only });
   counters['capture.dropped_by_kernel'] = dropped_by_kernel;
   for (const [reason, count] of Object.entries(dropped_by_us)) counters[`capture.dropped_by_us.${reason}`] = count;
+  return { received, inspected, headers_only, dropped_by_kernel, dropped_by_us, counters };
+}
+
+/** The interfaces are closed, and every batch has been answered. */
+export function finalAccount(account: Account): FinalAccount {
+  const { received, inspected, dropped_by_kernel, dropped_by_us } = account;
   const dropped = dropped_by_kernel + Object.values(dropped_by_us).reduce((sum, count) => sum + count, 0);
-  return {
-    received,
-    inspected,
-    headers_only,
-    dropped_by_kernel,
-    dropped_by_us,
-    unaccounted: received - inspected - dropped,
-    counters,
-  };
+  return { ...account, unaccounted: received - inspected - dropped };
 }
 
 /** "1,000 packets received: 990 inspected, 7 dropped by the kernel, 3 dropped by us (overload 3)". */

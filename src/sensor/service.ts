@@ -9,7 +9,7 @@ import type { log as theLog } from '../log.ts';
 import type { PolicyModel } from '../policy/conduits.ts';
 import { newTags } from '../recording/tag.ts';
 import { StoreWriter } from '../store/store-writer.ts';
-import { type Account, accountOf, accountText } from './account.ts';
+import { type Account, accountOf, accountText, type FinalAccount, finalAccount } from './account.ts';
 import type { Collection } from './collection.ts';
 import type { PortWatch } from './port-watch.ts';
 import { becomeUser } from './privileges.ts';
@@ -28,7 +28,7 @@ type Log = typeof theLog;
 
 export interface ServiceResult extends PipelineTotals {
   capture_id: number;
-  account: Account;
+  account: FinalAccount;
   counters: Record<string, number>;
 }
 
@@ -182,7 +182,7 @@ export class Service {
     ];
     try {
       const totals = await this.capture(policy, timers);
-      const account = this.account();
+      const account = finalAccount(this.account());
       if (account.unaccounted !== 0) log.error(account, 'packets do not add up; please report it');
       log.info(account, accountText(account));
       return { ...totals, capture_id: collection.capture_id, account, counters: collection.counters() };
