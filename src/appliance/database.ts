@@ -54,6 +54,16 @@ export class ApplianceDatabase {
     return this.db.transaction(change).immediate();
   }
 
+  /** A change that may be lost with the power, and then alone: it does not wait for the disk, nor does anybody else meanwhile. */
+  unsynced(change: () => void): void {
+    this.db.pragma('synchronous = NORMAL');
+    try {
+      change();
+    } finally {
+      this.db.pragma('synchronous = FULL');
+    }
+  }
+
   /** A statement that is asked again and again, prepared once. For texts of the program's own, of which there are few. */
   statement(sql: string): Database.Statement {
     let statement = this.statements.get(sql);

@@ -127,6 +127,20 @@ describe('managed settings', () => {
 });
 
 describe('the database of the appliance', () => {
+  it('waits for the disk with each change, but for those that may be lost', () => {
+    const synchronous = () => database.db.pragma('synchronous', { simple: true });
+    const [full, normal] = [2, 1];
+    expect(synchronous()).toBe(full);
+    const during: unknown[] = [];
+    database.unsynced(() => during.push(synchronous()));
+    const failing = () =>
+      database.unsynced(() => {
+        throw new Error('disk');
+      });
+    expect(failing).toThrow('disk');
+    expect([during, synchronous()]).toEqual([[normal], full]);
+  });
+
   it('is readable by its owner alone, tells of changes by others, and refuses files that are not its own', () => {
     expect(fs.statSync(database.file).mode & 0o777).toBe(0o600);
     expect(database.changed()).toBe(false);

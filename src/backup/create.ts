@@ -31,6 +31,8 @@ export const BACKUP_LOCK = 'backup.lock';
 const STEP_PAGES = 256;
 const SYNC_STEPS = 32;
 const MAX_REST_MS = 2000;
+/** Of what others write while a copy is made: nothing of it can be given back before the copy is done, so that it had better be soon. */
+const MAX_LOG = 128 << 20;
 const MAX_FILE = 16 << 20;
 
 export interface ExtraFile {
@@ -182,7 +184,7 @@ export async function copyDatabase(
         if (target !== undefined && steps % SYNC_STEPS === 0) {
           fs.fdatasyncSync(target);
           // As long again the disk is the others'.
-          sleep(Math.min(performance.now() - begun, MAX_REST_MS));
+          if (sizeOf(`${from}-wal`) < MAX_LOG) sleep(Math.min(performance.now() - begun, MAX_REST_MS));
           begun = performance.now();
         }
         return STEP_PAGES;

@@ -126,7 +126,7 @@ export class Tokens {
       if (now - (row.used_ms ?? 0) > session_timeout_minutes * 60_000) return null;
     }
     if (now - (row.used_ms ?? 0) >= USED_STEP_MS)
-      this.database.db.prepare('UPDATE tokens SET used_ms = ? WHERE id = ?').run(now, row.id);
+      this.database.unsynced(() => void this.database.statement('UPDATE tokens SET used_ms = ? WHERE id = ?').run(now, row.id));
     const rank =
       row.kind === 'session' ? ROLES.indexOf(row.role) : Math.min(ROLES.indexOf(row.role), ROLES.indexOf(row.token_role));
     return {
