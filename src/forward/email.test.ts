@@ -35,6 +35,16 @@ class MailServer {
     return (this.server.address() as net.AddressInfo).port;
   }
 
+  /** Connections made so far. */
+  get connections(): number {
+    return this.sockets.size;
+  }
+
+  /** As a server does with connections that are idle. */
+  drop(): void {
+    for (const socket of this.sockets) socket.destroy();
+  }
+
   async close(): Promise<void> {
     for (const socket of this.sockets) socket.destroy();
     await new Promise((resolve) => this.server.close(resolve));
@@ -146,6 +156,27 @@ describe('e-mail', () => {
     expect(body).toBeTruthy();
     const ids = server.mails.map((one) => /^Message-ID: (.*)$/im.exec(one.text)?.[1]);
     expect(new Set(ids).size).toBe(3);
+  });
+
+  it('is sent over one connection, and over another where the server has closed that', async () => {
+    appliance.set([mail({})]);
+    const forwarder = await appliance.forward();
+    const taken = async (count: number) => {
+      await until(
+        () => forwarder.status()[0].cursor.alerts === count,
+        () => JSON.stringify(forwarder.status()),
+      );
+      return server.connections;
+    };
+    appliance.raise(3);
+    expect(await taken(3)).toBe(1);
+    appliance.raise(1);
+    expect(await taken(4)).toBe(1);
+    server.drop();
+    appliance.raise(2);
+    expect(await taken(6)).toBe(2);
+    const numbers = server.mails.map(({ text }) => Number(/finding (\d+)/.exec(text)?.[1]));
+    expect(numbers).toEqual([1, 2, 3, 4, 5, 6]);
   });
 
   it('gathers what comes within the time, and goes sooner when there is enough', async () => {

@@ -4,10 +4,11 @@ import net from 'node:net';
 import os from 'node:os';
 import path from 'node:path';
 import { jetstreamManager } from '@nats-io/jetstream';
-import { connect } from '@nats-io/transport-node';
+import { connect, nkeys } from '@nats-io/transport-node';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { OUTBOUND } from '../appliance/outbound.ts';
 import { ot_sensor } from '../proto/facts.js';
+import { FORWARDING } from './settings.ts';
 import { subjectOf } from './subject.ts';
 import { Appliance, certificates, findServer, freePort, Server, T, until } from './testing.ts';
 
@@ -67,6 +68,9 @@ async function makeStream(): Promise<void> {
 const centre = (more: object = {}) => ({ name: 'centre', type: 'nats', servers: [`127.0.0.1:${port}`], ...more });
 const findings = (all: Stored[]) => all.map(({ item }) => Number(/finding (\d+)/.exec(item.message)?.[1]));
 
+const { createAccount, createOperator, createUser } = nkeys;
+type KeyPair = nkeys.KeyPair;
+
 describe.skipIf(NATS_SERVER === null)('NATS JetStream', () => {
   it('gets alerts and notifications under their subjects, as messages of the schema', async () => {
     await serve();
@@ -116,6 +120,107 @@ describe.skipIf(NATS_SERVER === null)('NATS JetStream', () => {
     forwarder = await appliance.forward();
     await until(() => forwarder.status()[0].sent === 7, 'the rest is stored');
     expect(findings(await stored())).toEqual([1, 2, 3, 4, 5, 6, 7]);
+  });
+
+  it('gets more before it has acknowledged the first: over a wide area each would take a round trip', async () => {
+    await serve();
+    await makeStream();
+    // Keeps back what the server says, as a long line does, until so many were published.
+    const relay = await Relay.open(port, ({ published }) => published >= 40);
+    appliance.set([centre({ servers: [`127.0.0.1:${relay.port}`], timeout_ms: 20_000 })]);
+    const forwarder = await appliance.forward();
+    appliance.raise(100);
+    await until(
+      () => forwarder.status()[0].sent === 100,
+      () => `${relay.published} were published, then it waited`,
+    );
+    expect(findings(await stored())).toEqual(Array.from({ length: 100 }, (_, i) => i + 1));
+    await relay.close();
+  });
+
+  it('gets each once and in order where the line is cut again and again, with many on their way', async () => {
+    await serve();
+    await makeStream();
+    // What is published arrives; that it did is never heard, eight times.
+    let cuts = 0;
+    const relay = await Relay.open(port, ({ published }) => {
+      if (cuts === 8) return true;
+      if (published < 10 + 3 * cuts) return false;
+      cuts++;
+      return 'cut';
+    });
+    appliance.set([centre({ servers: [`127.0.0.1:${relay.port}`] })]);
+    const forwarder = await appliance.forward();
+    appliance.raise(300);
+    await until(
+      () => forwarder.status()[0].cursor.alerts === 300,
+      () => JSON.stringify(forwarder.status()[0]),
+    );
+    expect(cuts).toBe(8);
+    const alerts = (await stored()).filter(({ item }) => item.what === 'alert');
+    expect(findings(alerts)).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
+    await relay.close();
+  });
+
+  it('does not lose one that the stream refuses while it takes those behind it, nor store those twice', async () => {
+    await serve();
+    await makeStream();
+    const limit = async (max_msg_size: number) => {
+      const connection = await connect({ servers: `127.0.0.1:${port}`, user: 'reader', pass: 'reads' });
+      await (await jetstreamManager(connection)).streams.update('OT', { max_msg_size });
+      await connection.close();
+    };
+    await limit(2000);
+    appliance.set([centre()]);
+    const forwarder = await appliance.forward();
+    appliance.raise(2);
+    appliance.raise(1, { description: `finding 3 ${'x'.repeat(2000)}` });
+    appliance.raise(7);
+    await until(() => forwarder.status()[0].last_error !== '', 'one is refused');
+    expect(findings(await stored())).not.toContain(3);
+    // Another process takes over, which knows nothing of what the stream said.
+    await forwarder.stop();
+    await limit(-1);
+    const next = await appliance.forward();
+    await until(
+      () => next.status()[0].sent === 10,
+      () => JSON.stringify(next.status()[0]),
+    );
+    expect(findings(await stored()).sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]);
+  });
+
+  it('lets in by a .creds file, and by no other', async () => {
+    const [operator, account, system, user, stranger] = [
+      createOperator(),
+      createAccount(),
+      createAccount(),
+      createUser(),
+      createUser(),
+    ];
+    const no_limits = { subs: -1, data: -1, payload: -1, imports: -1, exports: -1, wildcards: true, conn: -1, leaf: -1 };
+    const jetstream_limits = { mem_storage: -1, disk_storage: -1, streams: -1, consumer: -1 };
+    const accountOf = (key: typeof account, more: object) =>
+      jwt(operator, key, 'account', { limits: { ...no_limits, ...more }, default_permissions: { pub: {}, sub: {} } });
+    const credentials = (key: typeof user, signer: typeof account) => {
+      const claims = { pub: {}, sub: {}, subs: -1, data: -1, payload: -1 };
+      const seed = new TextDecoder().decode(key.getSeed());
+      return `-----BEGIN NATS USER JWT-----\n${jwt(signer, key, 'user', claims)}\n------END NATS USER JWT------\n\n-----BEGIN USER NKEY SEED-----\n${seed}\n------END USER NKEY SEED------\n`;
+    };
+    await serve(
+      `operator: ${jwt(operator, operator, 'operator', {})}\nsystem_account: ${system.getPublicKey()}\nresolver: MEMORY\nresolver_preload: {
+        ${account.getPublicKey()}: ${accountOf(account, jetstream_limits)}
+        ${system.getPublicKey()}: ${accountOf(system, {})}\n}`,
+    );
+    appliance.set([
+      centre({ credentials: credentials(user, account) }),
+      centre({ name: 'stranger', credentials: credentials(stranger, createAccount()) }),
+      centre({ name: 'nobody' }),
+    ]);
+    const forwarder = await appliance.forward();
+    expect((await forwarder.test('centre')).said).toMatch(/no stream there takes the subject/);
+    for (const name of ['stranger', 'nobody'])
+      expect((await forwarder.test(name)).said, name).toMatch(/does not accept our credentials/);
+    expect(JSON.stringify(appliance.settings.show(FORWARDING))).not.toMatch(/SEED|BEGIN NATS/);
   });
 
   it('says what is missing: a stream, the right password, a server', async () => {
@@ -181,6 +286,72 @@ describe.skipIf(NATS_SERVER === null)('NATS JetStream', () => {
     await new Promise((resolve) => proxy.close(resolve));
   });
 });
+
+/** A claim as nats-server reads it: a JWT signed with Ed25519 by an nkey. */
+function jwt(by: KeyPair, of: KeyPair, type: string, nats: object): string {
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  const claims = {
+    jti: of.getPublicKey(),
+    iat: 1,
+    iss: by.getPublicKey(),
+    sub: of.getPublicKey(),
+    nats: { ...nats, type, version: 2 },
+  };
+  const signed = `${part({ typ: 'JWT', alg: 'ed25519-nkey' })}.${part(claims)}`;
+  return `${signed}.${Buffer.from(by.sign(new TextEncoder().encode(signed))).toString('base64url')}`;
+}
+
+/** A line to the server, which keeps back what that says from the first publish of a connection on, until `release`; or is cut then. */
+class Relay {
+  published = 0;
+  private readonly server: net.Server;
+  private readonly sockets: net.Socket[] = [];
+  private constructor(server: net.Server) {
+    this.server = server;
+  }
+
+  get port(): number {
+    return (this.server.address() as net.AddressInfo).port;
+  }
+
+  static async open(to: number, release: (seen: { published: number }) => boolean | 'cut'): Promise<Relay> {
+    const server = net.createServer();
+    const relay = new Relay(server);
+    server.on('connection', (near) => {
+      const far = net.connect(to, '127.0.0.1');
+      const held: Buffer[] = [];
+      let sent = '';
+      const look = () => {
+        const published = sent.split('HPUB ot.').length - 1;
+        relay.published = Math.max(relay.published, published);
+        const now = published === 0 || release({ published });
+        if (now === 'cut') near.destroy();
+        else if (now) for (const bytes of held.splice(0)) near.write(bytes);
+      };
+      near.on('data', (bytes) => {
+        far.write(bytes);
+        sent += bytes.toString('latin1');
+        look();
+      });
+      far.on('data', (bytes) => {
+        held.push(bytes);
+        look();
+      });
+      for (const socket of [near, far]) socket.on('error', () => {});
+      relay.sockets.push(near, far);
+      // What was published before the cut is let through.
+      near.once('close', () => far.end());
+      far.once('close', () => near.destroy());
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    return relay;
+  }
+
+  async close(): Promise<void> {
+    for (const socket of this.sockets) socket.destroy();
+    await new Promise((resolve) => this.server.close(resolve));
+  }
+}
 
 describe('a subject', () => {
   it.each([

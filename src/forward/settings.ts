@@ -93,6 +93,17 @@ const Webhook = Type.Object(
       pattern: '^https?://',
       description: 'an alert a POST is sent there, as JSON',
     }),
+    format: choice(
+      ['json', 'extended'],
+      'json',
+      "names of the API; extended: besides them those of the reference product's extended webhook (sensorName, remediationSteps, …)",
+    ),
+    items_per_post: Type.Integer({
+      default: 1,
+      minimum: 1,
+      maximum: 100,
+      description: '1: the body is an object. More: an array of up to so many, for receivers that are far away and can read one',
+    }),
     headers: Type.Array(
       Type.Object(
         {

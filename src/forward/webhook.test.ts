@@ -89,6 +89,54 @@ describe('a webhook', () => {
     expect(forwarder.status()[0].last_error).toMatch(/answers HTTP 503: no way/);
   });
 
+  it('that can read an array gets what waits in few posts, the same together again after a failure', async () => {
+    const port = await receiver((_, number) => (number === 2 ? 503 : 200));
+    appliance.set([hook(port, { items_per_post: 40, signing_key: 'key of the signature' })]);
+    const forwarder = await appliance.forward();
+    appliance.raise(50);
+    await until(() => posts.length >= 2, 'the second is refused');
+    // More waits by now, and still the same is posted.
+    appliance.raise(100);
+    await until(() => forwarder.status()[0].cursor.alerts === 150, 'all are taken');
+    const bodies = posts.map(({ body }) =>
+      (JSON.parse(body) as { message: string; uuid: string; what: string }[]).filter(({ what }) => what === 'alert'),
+    );
+    const of = (body: (typeof bodies)[number]) => body.map(({ message }) => Number(/finding (\d+)/.exec(message)?.[1]));
+    const taken = bodies.filter((_, i) => i !== 1).flatMap(of);
+    expect(taken).toEqual(Array.from({ length: 150 }, (_, i) => i + 1));
+    expect(of(bodies[2])).toEqual(of(bodies[1]));
+    expect(posts[2].headers['idempotency-key']).toBe(posts[1].headers['idempotency-key']);
+    expect(posts[0].headers['idempotency-key']).toBe(`${bodies[0][0].uuid}.${bodies[0].length}`);
+    const { headers, body } = posts[0];
+    const signature = createHmac('sha256', 'key of the signature')
+      .update(`${headers['ot-sensor-timestamp']}.${body}`)
+      .digest('hex');
+    expect(headers['ot-sensor-signature']).toBe(`sha256=${signature}`);
+    expect(posts.length).toBeLessThan(15);
+  });
+
+  it('of the extended format has what the reference has besides, under its names', async () => {
+    const port = await receiver();
+    appliance.set([hook(port, { format: 'extended' })]);
+    const forwarder = await appliance.forward();
+    appliance.raise(1);
+    await until(() => forwarder.status()[0].sent === 1, 'it is taken');
+    expect(JSON.parse(posts[0].body)).toMatchObject({
+      severity: 'major',
+      sensorID: 'sensor-1',
+      sensorName: 'sensor-1',
+      siteID: 'north',
+      siteName: 'north',
+      zoneID: 'office',
+      zoneName: 'office',
+      sourceDeviceAddress: '10.0.0.2',
+      destinationDeviceAddress: '10.0.0.5',
+      remediationSteps: [expect.any(String), expect.any(String)],
+      handled: false,
+      additionalInformation: { why: 'no conduit' },
+    });
+  });
+
   it.each([
     ['redirects', 302, /answers HTTP 302/],
     ['refuses', 401, /answers HTTP 401/],

@@ -1,7 +1,7 @@
 import { isIP, type Socket } from 'node:net';
 import { checkServerIdentity } from 'node:tls';
 import { createTransport, type Transporter } from 'nodemailer';
-import type SMTPTransport from 'nodemailer/lib/smtp-transport/index.js';
+import type SMTPPool from 'nodemailer/lib/smtp-pool/index.js';
 import { OutboundError, reasonOf } from '../../appliance/outbound.ts';
 import { endText } from '../formats/end.ts';
 import { eventTime } from '../formats/time.ts';
@@ -23,7 +23,7 @@ export class Email implements Destination {
   private readonly settings: EmailSettings;
   private readonly identity: Identity;
   private readonly sockets = new Set<Socket>();
-  private readonly transport: Transporter<SMTPTransport.SentMessageInfo>;
+  private readonly transport: Transporter<SMTPPool.SentMessageInfo>;
 
   constructor(settings: EmailSettings, { identity, outbound }: Surroundings) {
     this.settings = settings;
@@ -31,7 +31,11 @@ export class Email implements Destination {
     this.batch = settings.digest_count;
     const { host, port, security, tls, username, password } = settings;
     const server_name = tls.server_name || host;
-    const options: SMTPTransport.Options = {
+    const options: SMTPPool.Options = {
+      // One connection, kept for the next mail: to make one takes longer than to send.
+      pool: true,
+      maxConnections: 1,
+      maxMessages: Number.POSITIVE_INFINITY,
       host,
       port,
       secure: security === 'tls',
@@ -97,7 +101,7 @@ export class Email implements Destination {
     for (const socket of this.sockets) socket.destroy();
   }
 
-  private mailOf(items: readonly ForwardItem[]): SMTPTransport.MailOptions {
+  private mailOf(items: readonly ForwardItem[]): SMTPPool.MailOptions {
     const { from, to } = this.settings;
     const { sensor, version } = this.identity;
     const [first] = items;

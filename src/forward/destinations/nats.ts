@@ -1,6 +1,6 @@
 import net from 'node:net';
 import { checkServerIdentity, type PeerCertificate } from 'node:tls';
-import { type JetStreamClient, jetstream, jetstreamManager } from '@nats-io/jetstream';
+import { type JetStreamClient, jetstream, jetstreamManager, type StoredMsg } from '@nats-io/jetstream';
 import { connect, credsAuthenticator, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node';
 import { type Outbound, reasonOf, type Target } from '../../appliance/outbound.ts';
 import { protobuf } from '../formats/protobuf.ts';
@@ -13,11 +13,17 @@ import type { Delivery, Destination, Surroundings } from './destination.ts';
 const USUAL_PORT = 4222;
 const MAX_SAID_BYTES = 300;
 
+/** Publishes that wait for their acknowledgements: over a wide area each takes a round trip. */
+const WINDOW = 64;
+/** Messages that are looked up at most to find out what of a batch is stored. */
+const MAX_LOOKED_UP = 1000;
+
 /**
- * NATS JetStream: an item a message, published one after the other, each acknowledged by the stream that stored it. Nothing is stored
- * twice: the item's UUID is the message id, by which the stream drops repeats for as long as its duplicate window reaches (two minutes
- * by default), and after each new connection the last message stored under our subject is looked up, which tells whether the one whose
- * acknowledgement was lost is there, however long ago that was.
+ * NATS JetStream: an item a message, published in order without waiting for each, and acknowledged by the stream that stored it. Nothing is
+ * stored twice: the item's UUID is the message id, by which the stream drops repeats for as long as its duplicate window reaches (two minutes
+ * by default), and after each new connection the messages last stored under our subject are looked up, which tells those whose
+ * acknowledgement was lost, however long ago that was. Where a stream refuses one and takes what comes behind it, that one is stored later,
+ * and not left out.
  */
 export class Nats implements Destination {
   readonly batch = 200;
@@ -25,6 +31,8 @@ export class Nats implements Destination {
   private readonly identity: Identity;
   private readonly outbound: Outbound;
   private open: { connection: NatsConnection; client: JetStreamClient; relays: Relay[]; looked_up: Set<string> } | null = null;
+  /** UUIDs of items that are stored behind one that is not. */
+  private stored = new Set<string>();
 
   constructor(settings: NatsSettings, { identity, outbound }: Surroundings) {
     this.settings = settings;
@@ -33,33 +41,52 @@ export class Nats implements Destination {
   }
 
   async send(items: readonly ForwardItem[]): Promise<Delivery> {
-    const { site, sensor } = this.identity;
-    const { alerts_subject, notifications_subject, timeout_ms, servers } = this.settings;
-    let taken = 0;
-    let said = '';
+    const waiting = new Set(items.map(({ uuid }) => uuid));
+    const stored = new Set([...this.stored].filter((uuid) => waiting.has(uuid)));
+    this.stored = stored;
+    const told = new Map<string, string>();
+    let fault: unknown = null;
     try {
-      const { client, looked_up } = this.open ?? (await this.connect());
-      for (const item of items) {
-        const subject = subjectOf(item.what === 'notification' ? notifications_subject : alerts_subject, site, sensor);
-        if (!looked_up.has(subject)) {
-          looked_up.add(subject);
-          const last = await this.lastStored(subject);
-          const stored = items.findLastIndex(({ uuid }) => uuid === last);
-          if (stored >= 0) taken = stored + 1;
-        }
-        if (items.indexOf(item) < taken) continue;
-        const { stream, seq, duplicate } = await client.publish(subject, protobuf(item, this.identity), {
-          msgID: item.uuid,
-          timeout: timeout_ms,
-        });
-        taken++;
-        said = `stream ${stream}, sequence ${seq}${duplicate ? ' (was there already)' : ''}, subject ${subject}`;
-      }
-      return { taken, said };
+      await this.publish(items, stored, told);
     } catch (error) {
+      fault = error;
       await this.close();
-      return { taken, fault: `${servers.join(', ')}: ${faultOf(error)}`, said };
     }
+    const next = items.findIndex(({ uuid }) => !stored.has(uuid));
+    const taken = next < 0 ? items.length : next;
+    const said = taken === 0 ? '' : (told.get(items[taken - 1].uuid) ?? '');
+    return fault === null ? { taken, said } : { taken, fault: `${this.settings.servers.join(', ')}: ${faultOf(fault)}`, said };
+  }
+
+  /** Adds to `stored` what is stored, and to `told` what was said of it. Throws the first fault, when nothing is under way any more. */
+  private async publish(items: readonly ForwardItem[], stored: Set<string>, told: Map<string, string>): Promise<void> {
+    const { site, sensor } = this.identity;
+    const { alerts_subject, notifications_subject, timeout_ms } = this.settings;
+    const { client, looked_up } = this.open ?? (await this.connect());
+    const fault: unknown[] = [];
+    const flying = new Set<Promise<void>>();
+    for (const item of items) {
+      const subject = subjectOf(item.what === 'notification' ? notifications_subject : alerts_subject, site, sensor);
+      if (!looked_up.has(subject)) {
+        looked_up.add(subject);
+        for (const uuid of await this.storedUnder(subject, items)) stored.add(uuid);
+      }
+      if (stored.has(item.uuid)) continue;
+      const options = { msgID: item.uuid, timeout: timeout_ms };
+      const publish = client.publish(subject, protobuf(item, this.identity), options).then(
+        ({ stream, seq, duplicate }) => {
+          stored.add(item.uuid);
+          told.set(item.uuid, `stream ${stream}, sequence ${seq}${duplicate ? ' (was there already)' : ''}, subject ${subject}`);
+        },
+        (error) => void fault.push(error),
+      );
+      flying.add(publish);
+      void publish.finally(() => flying.delete(publish));
+      if (flying.size >= WINDOW) await Promise.race(flying);
+      if (fault.length > 0) break;
+    }
+    await Promise.all(flying);
+    if (fault.length > 0) throw fault[0];
   }
 
   async close(): Promise<void> {
@@ -125,16 +152,34 @@ export class Nats implements Destination {
     } as NodeConnectionOptions['tls'];
   }
 
-  /** Message id of the last message under the subject; null where there is none, or we may not look. */
-  private async lastStored(subject: string): Promise<string | null> {
+  /** UUIDs of these items that are stored under the subject; none where we may not look. */
+  private async storedUnder(subject: string, items: readonly ForwardItem[]): Promise<string[]> {
+    const places = new Map(items.map(({ uuid }, place) => [uuid, place]));
     try {
       const manager = await jetstreamManager(this.open!.connection, { timeout: this.settings.timeout_ms, checkAPI: false });
       const stream = await manager.streams.find(subject);
-      const message = await manager.streams.getMessage(stream, { last_by_subj: subject });
-      return message?.header.get('Nats-Msg-Id') ?? null;
+      const idOf = (message: StoredMsg) => message.header.get('Nats-Msg-Id');
+      const last = await manager.streams.getMessage(stream, { last_by_subj: subject });
+      const place = last === null ? undefined : places.get(idOf(last));
+      if (last === null || place === undefined) return [];
+      // Others may write between ours: further and further back, until one is met that came before these.
+      let left = MAX_LOOKED_UP;
+      for (let back = place + 1; ; back *= 4) {
+        const first = Math.max(1, last.seq - back);
+        const found: string[] = [];
+        for (let seq = first; seq <= last.seq && left > 0; left--) {
+          // The first at or behind `seq`: the client's type leaves this form out.
+          const from = { seq, next_by_subj: subject } as { seq: number };
+          const message = await manager.streams.getMessage(stream, from);
+          if (message === null) break;
+          found.push(idOf(message));
+          seq = message.seq + 1;
+        }
+        if (first === 1 || left <= 0 || found.some((id) => !places.has(id))) return found.filter((id) => places.has(id));
+      }
     } catch {
       // A publisher's account often may do nothing but publish: the duplicate window remains.
-      return null;
+      return [];
     }
   }
 }

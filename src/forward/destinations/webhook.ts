@@ -1,7 +1,7 @@
 import { createHmac } from 'node:crypto';
 import { type Dispatcher, request } from 'undici';
 import { OutboundError, reasonOf } from '../../appliance/outbound.ts';
-import { jsonLine } from '../formats/json.ts';
+import { extendedObject, jsonObject, lineOf } from '../formats/json.ts';
 import type { ForwardItem, Identity } from '../item.ts';
 import type { WebhookSettings } from '../settings.ts';
 import { cutText, plain } from '../text.ts';
@@ -12,8 +12,9 @@ const MAX_QUOTED_BYTES = 200;
 const MAX_ANSWER_BYTES = 65_536;
 
 /**
- * A POST an item, one after the other, with the item as JSON. Taken is what is answered with 2xx; redirections are not followed. Header
- * fields: `idempotency-key` is the item's UUID, by which a receiver knows what comes twice; with a signing key, `ot-sensor-timestamp` is
+ * A POST an item, one after the other, with the item as JSON; or, where the receiver can read an array, a POST for what waits. Taken is what
+ * is answered with 2xx; redirections are not followed. Header fields: `idempotency-key` is the first item's UUID (with how many there are, in
+ * an array), by which a receiver knows what comes twice: after a failure the same items are posted together again. With a signing key, `ot-sensor-timestamp` is
  * the time of sending in seconds and `ot-sensor-signature` is `sha256=` and the HMAC-SHA256 in hex of timestamp, a dot and the body.
  */
 export class Webhook implements Destination {
@@ -22,6 +23,8 @@ export class Webhook implements Destination {
   private readonly identity: Identity;
   private readonly dispatcher: Dispatcher;
   private readonly closing = new AbortController();
+  /** What was posted together last, and not taken. */
+  private refused: { first: string; count: number } | null = null;
 
   constructor(settings: WebhookSettings, { identity, outbound }: Surroundings) {
     this.settings = settings;
@@ -31,11 +34,19 @@ export class Webhook implements Destination {
 
   async send(items: readonly ForwardItem[]): Promise<Delivery> {
     let said = '';
-    for (const [i, item] of items.entries()) {
-      const answer = await this.post(item);
-      if (answer.fault !== undefined) return { taken: i, fault: answer.fault, said };
+    for (let taken = 0; taken < items.length; ) {
+      const { items_per_post } = this.settings;
+      const again = this.refused?.first === items[taken].uuid ? this.refused.count : items_per_post;
+      const posted = items.slice(taken, taken + again);
+      const answer = await this.post(posted);
+      if (answer.fault !== undefined) {
+        this.refused = { first: posted[0].uuid, count: posted.length };
+        return { taken, fault: answer.fault, said };
+      }
+      taken += posted.length;
       said = answer.said;
     }
+    this.refused = null;
     return { taken: items.length, said };
   }
 
@@ -44,17 +55,19 @@ export class Webhook implements Destination {
     await this.dispatcher.destroy();
   }
 
-  private async post(item: ForwardItem): Promise<{ said: string; fault?: string }> {
-    const { url, timeout_ms } = this.settings;
+  private async post(items: readonly ForwardItem[]): Promise<{ said: string; fault?: string }> {
+    const { url, timeout_ms, format, items_per_post } = this.settings;
     // Path and query often are what lets one in, and what is said here gets into logs.
     const where = new URL(url).origin;
-    const body = jsonLine(item, this.identity);
+    const objectOf = format === 'extended' ? extendedObject : jsonObject;
+    const objects = items.map((item) => objectOf(item, this.identity));
+    const body = lineOf(items_per_post === 1 ? objects[0] : objects);
     try {
       const signal = AbortSignal.any([this.closing.signal, AbortSignal.timeout(2 * timeout_ms)]);
       const answer = await request(url, {
         dispatcher: this.dispatcher,
         method: 'POST',
-        headers: this.headers(item, body),
+        headers: this.headers(items, body),
         body,
         signal,
       });
@@ -69,12 +82,13 @@ export class Webhook implements Destination {
     }
   }
 
-  private headers(item: ForwardItem, body: string): Record<string, string> {
-    const { headers, signing_key } = this.settings;
+  private headers(items: readonly ForwardItem[], body: string): Record<string, string> {
+    const { headers, signing_key, items_per_post } = this.settings;
+    const [{ uuid }] = items;
     const own: Record<string, string> = {
       'content-type': 'application/json',
       'user-agent': `ot-sensor/${this.identity.version}`,
-      'idempotency-key': item.uuid,
+      'idempotency-key': items_per_post === 1 ? uuid : `${uuid}.${items.length}`,
     };
     if (signing_key !== '') {
       const timestamp = String(Math.floor(Date.now() / 1000));

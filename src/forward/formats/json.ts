@@ -1,3 +1,5 @@
+import { NOTIFICATION_KINDS, type NotificationKind } from '../../appliance/notification-kinds.ts';
+import { kindOf } from '../../detect/catalogue.ts';
 import type { ForwardItem, Identity } from '../item.ts';
 import { rfc5424Header } from './rfc5424.ts';
 import { isoTime } from './time.ts';
@@ -39,11 +41,40 @@ export function jsonObject(item: ForwardItem, identity: Identity): Record<string
 }
 
 /** One line of JSON. What JSON.stringify leaves as it is, and some reader takes for the end of a line or a command, is escaped. */
-export const jsonLine = (item: ForwardItem, identity: Identity): string =>
-  JSON.stringify(jsonObject(item, identity)).replace(
+export const lineOf = (value: unknown): string =>
+  JSON.stringify(value).replace(
     /[\x7f-\x9f\u2028\u2029]/g,
     (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+
+export const jsonLine = (item: ForwardItem, identity: Identity): string => lineOf(jsonObject(item, identity));
+
+/**
+ * The same with what the reference product's extended webhook has besides, under its names. It numbers sensors, sites and zones; here they
+ * are told apart by name, and the name is the id. What was just raised is not handled yet.
+ */
+export function extendedObject(item: ForwardItem, identity: Identity): Record<string, unknown> {
+  const { from, to } = item;
+  const zone = from.zone || to.zone;
+  const remediation =
+    item.what === 'notification'
+      ? [NOTIFICATION_KINDS[item.kind as NotificationKind]?.what_to_do ?? ''].filter((step) => step !== '')
+      : kindOf(item.kind).remediation;
+  return {
+    ...jsonObject(item, identity),
+    sensorID: identity.sensor,
+    sensorName: identity.sensor,
+    zoneID: zone,
+    zoneName: zone,
+    siteID: identity.site,
+    siteName: identity.site,
+    sourceDeviceAddress: from.ip || from.mac,
+    destinationDeviceAddress: to.ip || to.mac,
+    remediationSteps: remediation,
+    handled: false,
+    additionalInformation: item.details,
+  };
+}
 
 /** For syslog: the JSON as MSG of RFC 5424, without structured data. */
 export const json = (item: ForwardItem, identity: Identity): string =>
