@@ -739,6 +739,37 @@ describe('properties', () => {
     expect(inventory.counters).toMatchObject({ flows_forgotten: 80, connections_refused: 90, facts_without_flow: 160 });
   });
 
+  test('conversations of an earlier run count before they are met again, and are known when they are', () => {
+    const limits = { connections: 10 };
+    const end = (i: number) => [`${HMI}/10.0.0.2:${4000 + i}`, `${PLC}/10.0.0.${i}:502`] as const;
+    const talk = (inventory: Inventory, from: number, to: number) => {
+      const s = new Script(inventory).sees(`${HMI}/10.0.0.2`);
+      for (let i = from; i <= to; i++)
+        s.opens(i, ...end(i))
+          .carries(i, 'modbus')
+          .does(i, 'client', 'modbus', 'read')
+          .carries(i, 'modbus', 1, 1, { ended: true });
+      return inventory;
+    };
+    const stored = new Stored().drain(talk(new Inventory({ limits }), 1, 10));
+    // One that was deleted meanwhile, as too old, makes room when it is looked for.
+    const again = new Inventory({ limits });
+    again.load(stored.snapshot());
+    const idOf = (ip: string) => [...stored.connections.values()].find(({ responder_ip }) => responder_ip === ip)?.id;
+    const known = idOf('10.0.0.9')!;
+    stored.connections.delete(idOf('10.0.0.10')!);
+    again.begin(2);
+    stored.drain(talk(again, 9, 12));
+    const rows = [...stored.connections.values()].map(({ responder_ip, flows }) => [responder_ip, flows]);
+    expect(rows.slice(-2)).toEqual([
+      ['10.0.0.9', 2],
+      ['10.0.0.10', 1],
+    ]);
+    expect(idOf('10.0.0.9')).toBe(known);
+    expect(idOf('10.0.0.11')).toBeUndefined();
+    expect([...stored.activities.values()].filter(({ connection_id }) => connection_id === known)).toMatchObject([{ count: 2 }]);
+  });
+
   test('hosts that one router MAC invents leave room for devices in the segment, and each refusal is counted once', () => {
     const inventory = new Inventory({ limits: { devices: 40, devices_without_mac: 30 } });
     const s = new Script(inventory);
