@@ -15,6 +15,7 @@ import {
 } from '../backup/files.ts';
 import { type Lock, lock, tryLock } from '../backup/lock.ts';
 import { DATABASES } from '../backup/manifest.ts';
+import { asOwnerOf } from '../backup/owner.ts';
 import { holdAlone, recoverRestore } from '../backup/restore.ts';
 import { OperatingError } from '../errors.ts';
 import type { PublicKey } from '../signing/minisign.ts';
@@ -147,7 +148,7 @@ export async function applyUpdate(request: UpdateRequest, hooks: UpdateHooks): P
   const held = lock(path.join(root, LOCK), 'an update');
   try {
     recoverAll(root);
-    recoverRestore(data);
+    asOwner(data, () => recoverRestore(data));
     // Of whoever was killed before there was a journal.
     sweepCopies(data, JOURNAL.read(root)?.folder ?? '');
     const bundle = await openBundle(request.file, request.root_keys, request.now_ms);
@@ -210,7 +211,7 @@ export async function applyUpdate(request: UpdateRequest, hooks: UpdateHooks): P
     try {
       if (kind === 'software') {
         await run('stop', () => hooks.stop());
-        const copied = await run('copy', () => copyAlone(data, next));
+        const copied = await run('copy', () => asOwner(data, () => copyAlone(data, next)));
         alone = copied.alone;
         journal.copies = copied.copies;
         await run('migrate', () => hooks.migrate(staged, next));
@@ -219,7 +220,7 @@ export async function applyUpdate(request: UpdateRequest, hooks: UpdateHooks): P
       begun = true;
       await run('switch', () => {
         JOURNAL.write(base, journal);
-        exchange(filesOf(journal), { fresh: next, former: path.join(data, journal.folder) });
+        asOwner(data, () => exchange(filesOf(journal), { fresh: next, former: path.join(data, journal.folder) }));
         switchTo(base, to);
       });
       alone?.close();
@@ -237,9 +238,10 @@ export async function applyUpdate(request: UpdateRequest, hooks: UpdateHooks): P
           if (kind === 'software') await hooks.stop();
           try {
             // What is not needed to go back makes room for it.
-            for (const folder of [path.join(base, STAGING), next]) removeTree(folder);
+            removeTree(path.join(base, STAGING));
+            asOwner(data, () => removeTree(next));
             if (begun) goBack(base, { ...journal, failure: (error as Error).message });
-            removeTree(path.join(data, journal.folder));
+            asOwner(data, () => removeTree(path.join(data, journal.folder)));
           } finally {
             if (kind === 'software') await hooks.start();
           }
@@ -356,7 +358,7 @@ export interface AdoptRequest {
 function copyUnlessUsed(data: string, folder: string): Pick<Journal, 'copies' | 'folder'> | null {
   if (!fs.existsSync(data)) return { copies: [], folder };
   try {
-    const { alone, copies } = copyAlone(data, path.join(data, folder));
+    const { alone, copies } = asOwner(data, () => copyAlone(data, path.join(data, folder)));
     alone.close();
     return { copies, folder };
   } catch (error) {
@@ -448,23 +450,28 @@ async function preflight({ data }: UpdateRequest, { kind }: UpdateManifest, stag
       `${2 * needed} bytes are needed in ${data} while it is installed, and ${free} are free: make room`,
     );
   const trial = path.join(data, TRIAL);
-  removeTree(trial);
-  fs.mkdirSync(trial, { mode: 0o700 });
-  ownLike(trial, data);
+  const { copyDatabase } = await import('../backup/create.ts');
   try {
-    const { copyDatabase } = await import('../backup/create.ts');
-    for (const name of present) {
-      await copyDatabase(path.join(data, name), path.join(trial, name));
-      ownLike(path.join(trial, name), path.join(data, name));
-    }
+    await asOwner(data, async () => {
+      removeTree(trial);
+      fs.mkdirSync(trial, { mode: 0o700 });
+      ownLike(trial, data);
+      for (const name of present) {
+        await copyDatabase(path.join(data, name), path.join(trial, name));
+        ownLike(path.join(trial, name), path.join(data, name));
+      }
+    });
     await hooks.migrate(staged, trial);
   } finally {
-    removeTree(trial);
+    asOwner(data, () => removeTree(trial));
   }
 }
 
 const sizeWithLog = (file: string): number =>
   ['', '-wal'].reduce((sum, end) => sum + (fs.statSync(`${file}${end}`, { throwIfNoEntry: false })?.size ?? 0), 0);
+
+/** The data is the service's: root works on it with the service's rights, so that no link in it leads him elsewhere. */
+const asOwner = <Result>(data: string, act: () => Result): Result => (fs.existsSync(data) ? asOwnerOf(data, act) : act());
 
 /** Copies of the databases in `folder`, which nobody uses while `alone` is held. Throws OperatingError `conflict`. */
 function copyAlone(data: string, folder: string): { alone: Lock; copies: Journal['copies'] } {
@@ -529,7 +536,7 @@ function recover(base: string): void {
  */
 function isUnused({ data, copies, folder, from }: Journal): boolean {
   try {
-    holdAlone(data).close();
+    asOwner(data, () => holdAlone(data)).close();
   } catch (error) {
     if (error instanceof OperatingError && error.code === 'conflict') return false;
     throw error;
@@ -539,11 +546,11 @@ function isUnused({ data, copies, folder, from }: Journal): boolean {
 
 function goBack(base: string, journal: Journal): void {
   const { from, to, data, copies, folder, former } = journal;
-  const held: Lock | null = copies.length > 0 ? holdAlone(data) : null;
+  const held: Lock | null = copies.length > 0 ? asOwner(data, () => holdAlone(data)) : null;
   try {
     // One that says `switching` says it too, and a disk that is full has no room for another.
     if (JOURNAL.read(base)?.state !== 'switching') JOURNAL.write(base, { ...journal, state: 'rolling_back' });
-    bringBack(filesOf(journal), path.join(data, folder));
+    asOwner(data, () => bringBack(filesOf(journal), path.join(data, folder)));
     if (from !== '') {
       link(base, CURRENT, from);
       link(base, FALLBACK, from);
@@ -558,7 +565,7 @@ function goBack(base: string, journal: Journal): void {
   if (former !== '') JOURNAL.write(base, JSON.parse(former) as Journal);
   else JOURNAL.remove(base);
   // No journal speaks of them any more.
-  removeTree(path.join(data, folder));
+  asOwner(data, () => removeTree(path.join(data, folder)));
   removeTree(path.join(base, VERSIONS, to));
 }
 
@@ -576,7 +583,9 @@ function newFolder(data: string, now_ms: number): string {
 
 function sweepCopies(data: string, kept: string): void {
   if (!fs.existsSync(data)) return;
-  for (const name of fs.readdirSync(data)) if (name.startsWith(COPIES) && name !== kept) removeTree(path.join(data, name));
+  asOwner(data, () => {
+    for (const name of fs.readdirSync(data)) if (name.startsWith(COPIES) && name !== kept) removeTree(path.join(data, name));
+  });
 }
 
 function linkOf(base: string, name: string): string {

@@ -226,6 +226,31 @@ describe('root believes nothing of a request', () => {
     expect(fs.existsSync(path.join(folder, 'copy'))).toBe(false);
   });
 
+  it.skipIf(process.geteuid?.() !== 0)('what root does with the data he does as its owner', async () => {
+    const [elsewhere, uid] = [path.join(folder, 'of-root'), 65_534];
+    const own = (where: string) => {
+      fs.chownSync(where, uid, uid);
+      if (fs.statSync(where).isDirectory()) for (const name of fs.readdirSync(where)) own(path.join(where, name));
+    };
+    for (const one of [folder, data]) fs.chmodSync(one, 0o755);
+    fs.mkdirSync(elsewhere, { mode: 0o700 });
+    await staged('1.1.0');
+    await updates.ask('apply');
+    own(data);
+    const owners: number[] = [];
+    await asRoot({ migrate: async (_, where) => void owners.push(fs.statSync(where).uid, process.geteuid!()) });
+    // The copies belong to the owner, and the program is run by whoever calls.
+    expect([owners, versions()[0]]).toEqual([[uid, 0, uid, 0], '1.1.0']);
+    expect(fs.statSync(path.join(data, 'appliance.db')).uid).toBe(uid);
+    // A link in the place of the folder that a migration is tried in leads root nowhere the owner could not go.
+    await staged('1.2.0');
+    await updates.ask('apply');
+    own(data);
+    fs.symlinkSync(elsewhere, path.join(data, 'update-trial'));
+    await asRoot().catch(() => {});
+    expect([fs.readdirSync(elsewhere), process.geteuid?.()]).toEqual([[], 0]);
+  });
+
   it.skipIf(process.geteuid?.() !== 0)(
     'a folder that the service exchanged leads root nowhere the service could not go',
     async () => {
