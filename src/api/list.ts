@@ -2,13 +2,22 @@ import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { type Static, type TObject, type TProperties, Type } from 'typebox';
 import type { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';
-import type { Cursor, FilterOf, ListName, Page, Range, RowText, StoreReader } from '../store/queries.ts';
+import {
+  type Cursor,
+  type FilterOf,
+  type ListName,
+  type Page,
+  type Range,
+  type RowText,
+  SORTS_WITHOUT_INDEX,
+  type StoreReader,
+} from '../store/queries.ts';
 import type { Permission } from '../users/permissions.ts';
 import type { Answers } from './answers.ts';
 import type { ApiContext } from './context.ts';
 import { csvOf } from './csv.ts';
 import { ErrorBody } from './errors.ts';
-import { fillAlertTexts, readInSlices } from './slices.ts';
+import { fillAlertTexts, readInSlices, readSortedInSlices } from './slices.ts';
 
 const MAX_PAGE = 1000;
 const DEFAULT_PAGE = 50;
@@ -82,9 +91,11 @@ export function list<Name extends ListName, Row extends TProperties, Filter exte
     items,
     next_cursor: Type.Union([Type.String(), Type.Null()], { description: 'null: the last page.' }),
   });
-  /** Where rows are looked through for a text others are answered in between. */
+  /** Where a whole list is looked through others are answered in between. */
   const readPage = async (reader: StoreReader, read: (range: Range) => Page<RowText>, range: Range, text?: string) => {
     const { cursor, limit = DEFAULT_PAGE } = range;
+    if (range.sort !== undefined && SORTS_WITHOUT_INDEX[name]?.includes(range.sort))
+      return readSortedInSlices(reader.lastId(name), { ...range, limit }, read);
     if (text === undefined || range.sort !== undefined || Array.isArray(cursor)) return read(range);
     if (name === 'alerts') fillAlertTexts(reader);
     const known = reader.candidates(name, text);

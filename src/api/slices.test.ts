@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { Candidates, Range } from '../store/queries.ts';
-import { readInSlices } from './slices.ts';
+import type { Candidates, Page, Range } from '../store/queries.ts';
+import { readInSlices, readSortedInSlices } from './slices.ts';
 
 /** A list of rows with these ids, as the store reads it. */
 const listOf = (ids: readonly number[]) => {
@@ -46,6 +46,29 @@ it('is the page that reading all at once gives, in both orders, from any cursor'
         const range = { limit, descending, cursor };
         const candidates = known === null ? undefined : candidatesOf(ids, known[0], known[0] + known[1] - 1);
         expect(await readInSlices(Math.max(0, ...ids), range, read, candidates)).toEqual(read(range));
+      },
+    ),
+    { numRuns: 200 },
+  );
+});
+
+it('is the page in an order of numbers, too', async () => {
+  const row = fc.record({ id: fc.integer({ min: 1, max: 60_000 }), sorted: fc.integer({ min: -3, max: 3 }) });
+  await fc.assert(
+    fc.asyncProperty(
+      fc.uniqueArray(row, { maxLength: 40, selector: ({ id }) => id }),
+      fc.integer({ min: 1, max: 12 }),
+      fc.boolean(),
+      async (all, limit, descending) => {
+        const read = ({ ids: [from, to] = [0, Number.MAX_SAFE_INTEGER], limit = 100 }: Range): Page<(typeof all)[number]> => {
+          const order = all.filter(({ id }) => id >= from && id <= to).sort((a, b) => a.sorted - b.sorted || a.id - b.id);
+          if (descending) order.reverse();
+          const rows = order.slice(0, limit);
+          const last = rows.at(-1);
+          return { rows, next_cursor: order.length > limit && last ? [last.sorted, last.id] : null };
+        };
+        const range = { limit, descending, sort: 'count' };
+        expect(await readSortedInSlices(Math.max(0, ...all.map(({ id }) => id)), range, read)).toEqual(read(range));
       },
     ),
     { numRuns: 200 },

@@ -31,6 +31,29 @@ export async function readInSlices<Row extends { id: number }>(
   return { rows, next_cursor: more ? rows[rows.length - 1].id : null };
 }
 
+/**
+ * A page in an order by numbers that has no index, so that the whole list is read: the first of each slice, of which the first of all
+ * are among them. The same page as `read` of all at once.
+ */
+export async function readSortedInSlices<Row extends { id: number; sorted?: string | number }>(
+  last_id: number,
+  range: Range & { limit: number },
+  read: (range: Range) => Page<Row>,
+): Promise<Page<Row>> {
+  const { limit, descending = false } = range;
+  const way = descending ? -1 : 1;
+  let rows: Row[] = [];
+  for (const part of slicesOf(1, last_id, descending)) {
+    rows.push(...read({ ...range, ...part, limit: limit + 1 }).rows);
+    rows.sort((a, b) => way * (Number(a.sorted) - Number(b.sorted) || a.id - b.id));
+    rows = rows.slice(0, limit + 1);
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+  const last = rows[limit - 1];
+  if (rows.length <= limit) return { rows, next_cursor: null };
+  return { rows: rows.slice(0, limit), next_cursor: [last.sorted!, last.id] };
+}
+
 function* slicesOf(
   from: number,
   to: number,

@@ -5,7 +5,7 @@ import Database from 'better-sqlite3';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CATALOGUE, kindOf } from '../detect/catalogue.ts';
-import { type Cursor, type ListName, SORTS, StoreReader } from './queries.ts';
+import { type Cursor, type ListName, SORTS, SORTS_WITHOUT_INDEX, StoreReader } from './queries.ts';
 import { DATABASE_FILE, Writer } from './writer.ts';
 
 let directory: string;
@@ -159,6 +159,16 @@ describe('the JSON that SQLite makes', () => {
 });
 
 describe('a page', () => {
+  it.each(['alerts', 'connections'] as const)('%s: is sorted by an index, or is known to have none', (name) => {
+    const without = SORTS[name].filter((sort) => {
+      const plan = db.prepare(`EXPLAIN QUERY PLAN SELECT id FROM ${name} ORDER BY ${sort}, id LIMIT 5`).all() as {
+        detail: string;
+      }[];
+      return plan.some(({ detail }) => detail.includes('TEMP B-TREE'));
+    });
+    expect([...SORTS_WITHOUT_INDEX[name]!].sort()).toEqual([...without].sort());
+  });
+
   it.each(
     Object.entries(SORTS).flatMap(([name, sorts]) => [undefined, ...sorts].map((sort) => [name as ListName, sort] as const)),
   )('%s by %s: texts and rows are of the same ids, and go on at the same place', (name, sort) => {

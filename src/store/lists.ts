@@ -38,6 +38,12 @@ export const SORTS = {
   events: ['time_ms'],
 } as const satisfies Record<string, readonly string[]>;
 
+/** Those of the lists that may be large for which there is no index: numbers, and the whole list is read. */
+export const SORTS_WITHOUT_INDEX: Partial<Record<ListName, readonly string[]>> = {
+  alerts: ['first_ms', 'count'],
+  connections: ['first_ms', 'last_ms', 'server_port'],
+};
+
 export interface DeviceFilter extends Range {
   id?: number;
   ip?: string;
@@ -126,6 +132,8 @@ export type StoredEvent = EventRow & { id: number };
 export interface RowText {
   id: number;
   text: string;
+  /** What it is sorted by, where that is not the id. */
+  sorted?: string | number;
 }
 
 interface Lists {
@@ -296,12 +304,14 @@ interface Selection {
   join: string;
   flags: readonly string[];
   json: readonly string[];
+  /** Whether `sorted` is told. */
+  sorted: boolean;
 }
 
 const stored = (name: ListName): Selection => {
   const { join = '', more = {}, flags = [], json = [] }: List<never> = LISTS[name];
   const columns = [`${name}.*`, ...Object.entries(more).map(([field, sql]) => `${sql} AS ${field}`)];
-  return { key: 'stored', columns: columns.join(', '), join, flags, json };
+  return { key: 'stored', columns: columns.join(', '), join, flags, json, sorted: false };
 };
 
 const STORED: { readonly [Name in ListName]: Selection } = {
@@ -322,7 +332,7 @@ function shown(name: ListName, fields: readonly string[]): Selection {
     return `'${field}', ${reals.includes(field) ? numberOf(sql) : sql}`;
   });
   const columns = `${name}.id AS id, json_object(${members.join(', ')}) AS text`;
-  return { key: fields.join(), columns, join: `${join} ${shown_join}`, flags: [], json: [] };
+  return { key: fields.join(), columns, join: `${join} ${shown_join}`, flags: [], json: [], sorted: true };
 }
 
 /** By the list of fields, which is mostly the one of all. */
@@ -391,7 +401,7 @@ function readPage<Row extends { id: number }>(
   db: ReadConnection,
   name: ListName,
   filter: Range,
-  { key, columns, join, flags, json }: Selection,
+  { key, columns, join, flags, json, sorted }: Selection,
 ): Page<Row> {
   const { cursor, sort, descending = false, ids, among } = filter;
   if (sort !== undefined && !(SORTS[name] as readonly string[]).includes(sort))
@@ -409,9 +419,13 @@ function readPage<Row extends { id: number }>(
   const order = sort === undefined ? `${id} ${way}` : `${name}.${sort} ${way}, ${id} ${way}`;
   const limit = Math.min(MAX_LIMIT, Math.max(1, Math.floor(filter.limit ?? DEFAULT_LIMIT)));
   // One more than asked for tells whether there is a next page.
-  const rest = `${where} ORDER BY ${order} LIMIT ${limit + 1}`;
+  const some = `${where} ORDER BY ${order} LIMIT ${limit + 1}`;
+  // Whatever is sorted is sorted alone: rows are made of those that are left.
+  const rest =
+    sort === undefined ? some : `WHERE ${id} IN (SELECT ${id} FROM ${name} ${LISTS[name].join ?? ''} ${some}) ORDER BY ${order}`;
+  const all = sort !== undefined && sorted ? `${columns}, ${name}.${sort} AS sorted` : columns;
   const rows = db.all<Row>(
-    { key: `${name} ${key} ${rest}`, sql: () => `SELECT ${columns} FROM ${name} ${join} ${rest}` },
+    { key: `${name} ${key} ${rest}`, sql: () => `SELECT ${all} FROM ${name} ${join} ${rest}` },
     where.values,
     flags,
     json,
