@@ -14,6 +14,7 @@ import { metrics } from './metrics.ts';
 import { alerts as referenceAlerts } from './reference/alerts.ts';
 import { authentication } from './reference/authentication.ts';
 import { devices as referenceDevices } from './reference/devices.ts';
+import { limitRequestTime } from './request-time.ts';
 import { API } from './settings.ts';
 import { accounts } from './v3/accounts.ts';
 import { alerts } from './v3/alerts.ts';
@@ -75,7 +76,6 @@ export async function buildServer(
   const limits = context.settings.read(API).value;
   const options: FastifyServerOptions = {
     bodyLimit: limits.request_bytes,
-    requestTimeout: limits.request_timeout_s * 1000,
     connectionTimeout: 0,
     keepAliveTimeout: 60_000,
     routerOptions: { maxParamLength: 200 },
@@ -85,6 +85,7 @@ export async function buildServer(
   const app = Fastify({ ...options, ...secure } as FastifyServerOptions) as unknown as FastifyInstance<Server>;
   app.setValidatorCompiler(({ schema, httpPart }) => (httpPart === 'body' ? BODIES : PARAMETERS).compile(schema as object));
   answerErrors(app);
+  limitRequestTime(app, limits.request_timeout_s * 1000);
   acceptForms(app);
   endConnections(app);
   app.addHook('onSend', async (_, reply) => {

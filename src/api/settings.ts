@@ -22,7 +22,7 @@ export const API = defineSettings({
         minimum: 1,
         maximum: 3600,
         default: 30,
-        description: 'A request that is not whole by then is given up.',
+        description: 'A request that is not whole by then is given up; an upload, of which nothing came for so long.',
       }),
     },
     { additionalProperties: false },

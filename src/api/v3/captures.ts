@@ -57,7 +57,7 @@ export function captures(app: FastifyInstance, context: ApiContext, answers: Ans
     uploads.put(
       '/captures/:name',
       {
-        config,
+        config: { ...config, upload: true },
         bodyLimit: MAX_CAPTURE_BYTES,
         schema: {
           tags,

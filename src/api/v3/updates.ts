@@ -65,7 +65,7 @@ export function updates(app: FastifyInstance, { updates, audit }: ApiContext): v
     uploads.put(
       '/updates/staged',
       {
-        config,
+        config: { ...config, upload: true },
         bodyLimit: MAX_BUNDLE_BYTES,
         schema: {
           tags,
