@@ -4,9 +4,9 @@ import type { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';
 import {
   type Cursor,
+  FILTERS_WITHOUT_INDEX,
   type FilterOf,
   type ListName,
-  type Page,
   type Range,
   type RowText,
   SORTS_WITHOUT_INDEX,
@@ -91,15 +91,18 @@ export function list<Name extends ListName, Row extends TProperties, Filter exte
     items,
     next_cursor: Type.Union([Type.String(), Type.Null()], { description: 'null: the last page.' }),
   });
-  /** Where a whole list is looked through others are answered in between. */
-  const readPage = async (reader: StoreReader, read: (range: Range) => Page<RowText>, range: Range, text?: string) => {
-    const { cursor, limit = DEFAULT_PAGE } = range;
-    if (range.sort !== undefined && SORTS_WITHOUT_INDEX[name]?.includes(range.sort))
-      return readSortedInSlices(reader.lastId(name), { ...range, limit }, read);
-    if (text === undefined || range.sort !== undefined || Array.isArray(cursor)) return read(range);
-    if (name === 'alerts') fillAlertTexts(reader);
-    const known = reader.candidates(name, text);
-    return readInSlices(reader.lastId(name), { ...range, limit, cursor: cursor as number | undefined }, read, known);
+  /** Where a whole list may have to be looked through others are answered in between. */
+  const readPage = async (reader: StoreReader, filter: FilterOf<Name>, fields: readonly string[]) => {
+    const { cursor, limit = DEFAULT_PAGE, sort } = filter;
+    const text = (filter as { text?: string }).text;
+    const read = (part: Range) => reader.texts(name, { ...filter, ...part }, fields);
+    if (sort !== undefined && SORTS_WITHOUT_INDEX[name]?.includes(sort))
+      return readSortedInSlices(reader.lastId(name), { ...filter, limit }, read);
+    const through = FILTERS_WITHOUT_INDEX[name].some((one) => filter[one] !== undefined);
+    if (!through || sort !== undefined || Array.isArray(cursor)) return read({});
+    if (name === 'alerts' && text !== undefined) fillAlertTexts(reader);
+    const known = text === undefined ? undefined : reader.candidates(name, text);
+    return readInSlices(reader.lastId(name), { ...filter, limit, cursor: cursor as number | undefined }, read, known);
   };
   app.get(
     path,
@@ -140,9 +143,7 @@ export function list<Name extends ListName, Row extends TProperties, Filter exte
         if (range.cursor !== undefined && (typeof range.cursor === 'number') !== (column === 'id'))
           throw new OperatingError('usage', 'cursor: it belongs to another order');
         const { reader } = store(request);
-        const wanted_rows = filterOf(given as Static<TObject<Filter>>);
-        const read = (part: Range) => reader.texts(name, { ...wanted_rows, ...part }, shown);
-        const page = await readPage(reader, read, range, given.text as string | undefined);
+        const page = await readPage(reader, { ...filterOf(given as Static<TObject<Filter>>), ...range }, shown);
         return { rows: page.rows, next: page.next_cursor === null ? null : cursorText(page.next_cursor), shown };
       };
       if (type === 'text/csv') {

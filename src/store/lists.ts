@@ -44,6 +44,15 @@ export const SORTS_WITHOUT_INDEX: Partial<Record<ListName, readonly string[]>> =
   connections: ['first_ms', 'last_ms', 'server_port'],
 };
 
+/** What lists are filtered by without an index: where few rows fit all are read. */
+export const FILTERS_WITHOUT_INDEX: { readonly [Name in ListName]: readonly (keyof FilterOf<Name>)[] } = {
+  devices: ['text'],
+  connections: ['text', 'port', 'mac', 'since_ms', 'until_ms'],
+  activities: ['text', 'protocol', 'operation', 'unit', 'device', 'ip', 'mac', 'since_ms', 'until_ms'],
+  alerts: ['text', 'operation', 'mac', 'zone', 'technique', 'since_ms', 'until_ms'],
+  events: ['text', 'since_ms', 'until_ms'],
+};
+
 export interface DeviceFilter extends Range {
   id?: number;
   ip?: string;

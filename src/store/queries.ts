@@ -25,7 +25,7 @@ export type {
   StoredDevice,
   StoredEvent,
 } from './lists.ts';
-export { SORTS, SORTS_WITHOUT_INDEX } from './lists.ts';
+export { FILTERS_WITHOUT_INDEX, SORTS, SORTS_WITHOUT_INDEX } from './lists.ts';
 export type { Snapshot } from './snapshot.ts';
 export { type AlertTotal, type ProtocolTotal, sumOf, sumProtocols } from './totals.ts';
 
