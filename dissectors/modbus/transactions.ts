@@ -3,9 +3,12 @@
  * port that shows one direction, costs no memory. `Pending` finds by its whole key; here a response that fits no request must
  * also be explained (other unit, other function, second response), and a repeated request must not take a slot of its own.
  *
- *     slot: | key | state | address | quantity | detail | time_ms | repeats | direction |    int32 each
+ *     slot: | key | repeats, direction, state | address, quantity | detail | time_ms |    int32 each
  *
- * The key is transaction id (16 bits), unit (8), function code (7): 31 bits, small enough that V8 needs no heap number.
+ * The key is transaction id (16 bits), unit (8), function code (7). Address and quantity have 16 bits each, the state 2, the
+ * direction 1. All are integers of 32 bits in an ordinary array, which V8 keeps in one piece: a typed array of this size takes
+ * three times the memory. Most clients have one request open at a time, so a conversation begins with three slots; it gets all 16 when
+ * the next one would take the place of a request that waits.
  */
 export class Transactions {
   /** Waiting requests that were overwritten. */
@@ -15,8 +18,7 @@ export class Transactions {
   /** Of the last `put`: the request it overwrote was younger than `YOUNG_MS`, or it met its own transaction id still waiting. */
   overwrote_young = false;
   reused = false;
-  /** FIRST_SLOTS, then SLOTS: all of them are there before one is used again. */
-  private slots = new Int32Array(FIRST_SLOTS * WIDTH);
+  private slots: number[] = FIRST_SLOTS.slice();
   readonly serial: boolean;
   private last = 0;
 
@@ -32,13 +34,14 @@ export class Transactions {
    */
   put(key: number, address: number, quantity: number, detail: number, now: number, direction: number): void {
     let { slots } = this;
+    const span = (address << 16) | (quantity & 0xffff);
     this.overwrote_young = false;
     this.reused = false;
     if (this.waiting > 0) {
       const known = this.find(key);
       if (known >= 0) {
-        if (slots[known + ADDRESS] === address && slots[known + QUANTITY] === quantity && slots[known + DETAIL] === detail) {
-          slots[known + REPEATS]++;
+        if (slots[known + SPAN] === span && slots[known + DETAIL] === detail) {
+          slots[known + META] += REPEAT;
           slots[known + TIME] = now;
           return;
         }
@@ -48,21 +51,21 @@ export class Transactions {
       if (this.serial) this.abandon();
     }
     let slot = this.last + WIDTH;
-    if (slot === SLOTS * WIDTH) slot = 0;
-    else if (slot === slots.length) slots = this.grow();
+    if (slot === slots.length) slot = 0;
+    if (slots.length < SLOTS * WIDTH && (slots[slot + META] & STATE) === WAITING) {
+      slots = this.grow(slot);
+      slot = FIRST_SLOTS.length;
+    }
     this.last = slot;
-    if (slots[slot + STATE] === WAITING) {
+    if ((slots[slot + META] & STATE) === WAITING) {
       this.forgotten++;
       this.overwrote_young = ((now - slots[slot + TIME]) | 0) < YOUNG_MS;
     } else this.waiting++;
     slots[slot] = key;
-    slots[slot + STATE] = WAITING;
-    slots[slot + ADDRESS] = address;
-    slots[slot + QUANTITY] = quantity;
+    slots[slot + META] = WAITING | (direction === 1 ? DIRECTION : 0);
+    slots[slot + SPAN] = span;
     slots[slot + DETAIL] = detail;
     slots[slot + TIME] = now;
-    slots[slot + REPEATS] = 0;
-    slots[slot + DIRECTION] = direction;
   }
 
   /** The oldest waiting request with this key, or -1. From the newest slot back, no further than there are waiting ones. */
@@ -70,7 +73,7 @@ export class Transactions {
     const { slots } = this;
     let found = -1;
     for (let slot = this.last, left = this.waiting, end = slots.length; left > 0 && end > 0; end -= WIDTH) {
-      if (slots[slot + STATE] === WAITING) {
+      if ((slots[slot + META] & STATE) === WAITING) {
         left--;
         if (slots[slot] === key) found = slot;
       }
@@ -83,7 +86,7 @@ export class Transactions {
   search(key: number, mask: number, state: number): number {
     const { slots } = this;
     for (let slot = this.last, end = slots.length; end > 0; end -= WIDTH) {
-      if (slots[slot + STATE] === state && ((slots[slot] ^ key) & mask) === 0) return slot;
+      if ((slots[slot + META] & STATE) === state && ((slots[slot] ^ key) & mask) === 0) return slot;
       slot = slot === 0 ? slots.length - WIDTH : slot - WIDTH;
     }
     return -1;
@@ -96,41 +99,43 @@ export class Transactions {
 
   /** A further response to an answered request: true as often as the request was repeated. */
   answerAgain(slot: number): boolean {
-    if (this.slots[slot + REPEATS] === 0) return false;
-    this.slots[slot + REPEATS]--;
+    if (this.slots[slot + META] < REPEAT) return false;
+    this.slots[slot + META] -= REPEAT;
     return true;
   }
 
-  private grow(): Int32Array<ArrayBuffer> {
-    const larger = new Int32Array(SLOTS * WIDTH);
-    larger.set(this.slots);
-    this.slots = larger;
-    return larger;
+  /** The oldest of the slots, at `oldest`, becomes the first. */
+  private grow(oldest: number): number[] {
+    const slots = [...this.slots.slice(oldest), ...this.slots.slice(0, oldest)];
+    while (slots.length < SLOTS * WIDTH) slots.push(0);
+    this.slots = slots;
+    return slots;
   }
 
   private abandon(): void {
     const { slots } = this;
-    for (let slot = 0; slot < slots.length; slot += WIDTH) if (slots[slot + STATE] === WAITING) slots[slot + STATE] = FREE;
+    for (let slot = 0; slot < slots.length; slot += WIDTH) if ((slots[slot + META] & STATE) === WAITING) slots[slot + META] &= ~STATE;
     this.forgotten += this.waiting;
     this.waiting = 0;
   }
 
   private finish(slot: number, state: number): void {
-    if (this.slots[slot + STATE] === WAITING) this.waiting--;
-    this.slots[slot + STATE] = state;
+    const { slots } = this;
+    if ((slots[slot + META] & STATE) === WAITING) this.waiting--;
+    slots[slot + META] = (slots[slot + META] & ~STATE) | state;
   }
 
   address(slot: number): number {
-    return this.slots[slot + ADDRESS];
+    return this.slots[slot + SPAN] >>> 16;
   }
   quantity(slot: number): number {
-    return this.slots[slot + QUANTITY];
+    return this.slots[slot + SPAN] & 0xffff;
   }
   detail(slot: number): number {
     return this.slots[slot + DETAIL];
   }
   direction(slot: number): number {
-    return this.slots[slot + DIRECTION];
+    return (this.slots[slot + META] & DIRECTION) === 0 ? 0 : 1;
   }
 }
 
@@ -139,16 +144,17 @@ export const SLOTS = 16;
 /** No client gives a request up, and uses its transaction id anew, sooner. */
 export const YOUNG_MS = 250;
 
-/** Many conversations have few requests; so small an array lies with its object. */
-const FIRST_SLOTS = 2;
-const WIDTH = 8;
-const STATE = 1;
-const ADDRESS = 2;
-const QUANTITY = 3;
-const DETAIL = 4;
-const TIME = 5;
-const REPEATS = 6;
-const DIRECTION = 7;
+const WIDTH = 5;
+const META = 1;
+const SPAN = 2;
+const DETAIL = 3;
+const TIME = 4;
+const FIRST_SLOTS: readonly number[] = new Array(3 * WIDTH).fill(0);
+
+/** In META: the state, the direction, and how often the request was repeated. */
+const STATE = 3;
+const DIRECTION = 4;
+const REPEAT = 8;
 
 export const FREE = 0;
 export const WAITING = 1;
