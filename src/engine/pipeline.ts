@@ -38,7 +38,7 @@ export interface PipelineTotals {
 export class Pipeline {
   readonly ring = new PacketRing();
   private readonly pool: ShardPool;
-  private order: ((order: Order) => Promise<void>) | null = null;
+  private order: ((order: Order) => Promise<unknown>) | null = null;
 
   constructor(options: PoolOptions) {
     this.pool = new ShardPool(this.ring.buffers, options);
@@ -72,6 +72,9 @@ export class Pipeline {
   }
 }
 
+/** The last words of the flows that began within so many packets are said in one answer: more would be kept at once, and be dropped. */
+const FLOWS_ENDED_AT_ONCE = 1 << 18;
+
 /** What is asked of the shards between two batches. */
 type Order = Pick<BatchTask, 'flush' | 'say_flows' | 'policy'>;
 
@@ -81,28 +84,30 @@ async function run(
   source: PacketSource,
   sink: BatchSink,
   options: RunOptions,
-  takeOrders: (order: ((order: Order) => Promise<void>) | null) => void,
+  takeOrders: (order: ((order: Order) => Promise<unknown>) | null) => void,
 ): Promise<PipelineTotals> {
   const { flush_ms = 10_000, policy = null, pace, shed, signal, onProgress } = options;
   const writer = new BatchWriter(ring);
-  const underWay: Promise<void>[] = [];
+  const underWay: Promise<unknown>[] = [];
   const most_under_way = MAX_BATCHES_UNDER_WAY - 1 - (source.read_ahead ?? 0);
-  let done: Promise<void> = Promise.resolve();
+  let done: Promise<unknown> = Promise.resolve();
   let packets = 0;
   let first_ms: number | null = null;
   let last_ms: number | null = null;
   let lastFlush = -1;
   let failure: { error: unknown } | null = null;
-  const hand = (task: BatchTask): Promise<void> => {
+  const hand = (task: BatchTask): Promise<BatchAnswer[]> => {
     const answers = pool.run(task);
-    done = done.then(async () => {
+    const taken = done.then(async () => {
       await sink(await answers, task, ring);
       pool.reuse(await answers);
+      return answers;
     });
-    // A failure is seen by whoever awaits `done`; the others must not be reported as unhandled.
+    // A failure is seen by whoever awaits what was handed last; the others must not be reported as unhandled.
     answers.catch(() => {});
-    done.catch(() => {});
-    return done;
+    taken.catch(() => {});
+    done = taken;
+    return taken;
   };
   const handPackets = (first_frame: number, end: number) => {
     first_ms ??= ring.timeMs(first_frame);
@@ -152,7 +157,13 @@ async function run(
       if (!signal?.aborted) handPackets(first, end);
     }
     takeOrders(null);
-    await hand({ range: { first_frame: packets + 1, count: 0 }, flush: true, finish: true });
+    const end = { range: { first_frame: packets + 1, count: 0 }, flush: true, finish: true };
+    for (let next_flow = 0; next_flow < Number.POSITIVE_INFINITY; ) {
+      // Lines come in the order of their packets whatever flow they are of, so that they must be there at once.
+      const flows_before = pool.output === 'records' ? Number.POSITIVE_INFINITY : next_flow + FLOWS_ENDED_AT_ONCE;
+      const answers = await hand({ ...end, flows_before });
+      next_flow = Math.min(...answers.map((answer) => answer.next_flow));
+    }
     if (failure !== null) throw failure.error;
     return { packets, first_ms, last_ms, duration_ms: performance.now() - started };
   } finally {

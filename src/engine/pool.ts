@@ -9,9 +9,11 @@ export type PoolOptions = Omit<ShardOptions, 'shard' | 'shards' | 'policy'> & Su
 
 /** All shards, each with a thread of its own. */
 export class ShardPool {
+  readonly output: ShardOptions['output'];
   private readonly shards: SupervisedShard[];
 
   constructor(buffers: RingBuffers, { shards, dissectors, hang_seconds, ...options }: PoolOptions) {
+    this.output = options.output;
     this.shards = Array.from(
       { length: shards },
       (_, shard) => new SupervisedShard(buffers, { ...options, policy: null, shard, shards }, { dissectors, hang_seconds }),

@@ -165,6 +165,7 @@ export class ShardBench {
         lost: 0,
         incomplete: false,
         headers_only: 0,
+        next_flow: Number.POSITIVE_INFINITY,
       };
     });
     for (const { facts } of answers) this.facts.push(...(ot_sensor.BatchFacts.decode(facts).facts ?? []));

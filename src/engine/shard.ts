@@ -55,7 +55,7 @@ export interface ShardOptions {
   tags?: SharedArrayBuffer;
 }
 
-/** Packet time between two reports of all flows' counts. */
+/** Packet time between two reports of a flow's counts, each flow in its own second of it: all at once would be a million facts a batch. */
 const FLUSH_SECONDS = 60;
 const ARP = 0x0806;
 const TCP = 6;
@@ -93,14 +93,19 @@ export class Shard implements PduSink {
   private readonly unanswered: Unanswered;
   private readonly factsConsumer: FactsConsumer | null;
   private readonly consumer: RowConsumer;
-  private dirty: number[] = [];
-  private second = -1;
-  private period = -1;
-  /** The first second of a time before that of `period`, where packets have come to be there. */
+  /** Flows with counts that were not said, by the second of FLUSH_SECONDS in which they are. */
+  private readonly dirty: number[][] = Array.from({ length: FLUSH_SECONDS }, () => []);
+  /** Of the last packet; and the latest there was, which counts are said by. */
+  private second = Number.NaN;
+  private clock = Number.NaN;
+  /** The first second of a time before `clock`, where packets have come to be there. */
   private behind_since = Number.NaN;
   /** The capture is over, with this frame. */
   private finishing = false;
   private newest = 0;
+  /** Then: all flows by their ids, and how many of them have ended. */
+  private ending: Uint32Array | null = null;
+  private ended_count = 0;
   private slot = -1;
 
   constructor(buffers: RingBuffers, registry: Registry, options: ShardOptions, progress = new ShardProgress()) {
@@ -194,7 +199,7 @@ export class Shard implements PduSink {
     this.senderMac(slot, direction, p);
     if ((table.flags[slot] & DIRTY) === 0) {
       table.flags[slot] |= DIRTY;
-      this.dirty.push(slot);
+      this.dirty[turnOf(table.id[slot])].push(slot);
     }
     let state = table.states[slot];
     if (state !== undefined) {
@@ -340,7 +345,7 @@ export class Shard implements PduSink {
    */
   private wasSaid(at: number): boolean {
     const { alternations } = this.table;
-    const stretch = (this.period & 0x3fffffff) * 4;
+    const stretch = (Math.floor(this.clock / FLUSH_SECONDS) & 0x3fffffff) * 4;
     const said = alternations[at] - stretch;
     if (said >= 0 && said < 3) {
       alternations[at]++;
@@ -487,28 +492,29 @@ export class Shard implements PduSink {
     this.stamp = stamp;
   }
 
-  /** Where a new stretch of packet time begins with `frame`: says the counts of all flows up to it. */
+  /** A new second of packet time begins with `frame`: says the counts of the flows whose turn it is, up to it. */
   private nextSecond(second: number, frame: number): void {
     this.second = second;
     if (this.policy !== null) this.judge(this.unanswered.due(second), frame, frame - 0.5);
-    const period = Math.floor(second / FLUSH_SECONDS);
-    // A clock that was set back is believed after a minute in which nothing told the old time: interfaces out of step must not bring
-    // all counts out at every packet.
-    if (period >= this.period) this.behind_since = Number.NaN;
-    else {
+    const { clock } = this;
+    if (second < clock) {
+      // A clock that was set back is believed after a minute in which nothing told the old time: interfaces out of step must not bring
+      // counts out at every packet.
       if (Number.isNaN(this.behind_since) || second < this.behind_since) this.behind_since = second;
       if (second - this.behind_since < FLUSH_SECONDS) return;
-      this.behind_since = Number.NaN;
     }
-    if (period === this.period) return;
-    this.period = period;
-    this.sayDirty(frame - 0.5);
+    this.behind_since = Number.NaN;
+    if (second === clock) return;
+    this.clock = second;
+    if (Number.isNaN(clock)) return;
+    const turns = second < clock ? FLUSH_SECONDS : Math.min(second - clock, FLUSH_SECONDS);
+    for (let back = turns - 1; back >= 0; back--) this.sayDirty(turnOf(second - back), frame - 0.5);
   }
 
   /** Says the counts of all flows up to `newest`, the last frame there was; what waits for an answer has waited for it. */
   sayFlows(newest: number): void {
     this.judge(this.unanswered.all(), newest, newest + 0.5);
-    this.sayDirty(newest + 0.5);
+    for (let turn = 0; turn < FLUSH_SECONDS; turn++) this.sayDirty(turn, newest + 0.5);
   }
 
   /** Holds conversations that were opened and not answered against the policy; `order` as of `sayFlow`. */
@@ -521,15 +527,16 @@ export class Shard implements PduSink {
     this.at_hand = this.stamp = this.packet_;
   }
 
-  private sayDirty(order: number): void {
-    const { table, dirty } = this;
+  private sayDirty(turn: number, order: number): void {
+    const { table } = this;
+    const dirty = this.dirty[turn];
     if (dirty.length === 0) return;
     dirty.sort((a, b) => table.id[a] - table.id[b]);
     for (const slot of dirty) {
       table.flags[slot] &= ~DIRTY;
       this.sayFlow(slot, false, order);
     }
-    this.dirty = [];
+    this.dirty[turn] = [];
   }
 
   /** `order` is a frame, or lies between two: what is said then comes behind the facts of the one and before those of the other. */
@@ -565,15 +572,21 @@ export class Shard implements PduSink {
     table.bytes[at] = table.bytes[at + 1] = 0;
   }
 
-  /** The capture is over, `newest` was its last frame: the last words of every flow. */
-  finish(newest: number): void {
+  /**
+   * The capture is over, `newest` was its last frame: the last words of the flows that began before the frame `flows_before`. Returns
+   * the first frame of the next flow; Infinity when all have ended. To be called until then.
+   */
+  finish(newest: number, flows_before = Number.POSITIVE_INFINITY): number {
+    const { table } = this;
     this.finishing = true;
     this.newest = newest;
-    this.table.forEach((slot) => {
-      this.ended(slot);
-    });
+    this.ending ??= table.byId();
+    const { ending } = this;
+    while (this.ended_count < ending.length && table.id[ending[this.ended_count]] < flows_before)
+      this.ended(ending[this.ended_count++]);
     this.findings.flush();
     this.records?.sort();
+    return this.ended_count < ending.length ? table.id[ending[this.ended_count]] : Number.POSITIVE_INFINITY;
   }
 
   /** All counters of this shard, by name. Those of tables that are the same in every shard come from the first alone. */
@@ -591,6 +604,12 @@ export class Shard implements PduSink {
     });
     return this.options.shard === 0 ? { ...own, ...prefixed({ decode: this.decoder.sharedCounters }) } : own;
   }
+}
+
+/** Which second of FLUSH_SECONDS a time is in, or the turn of a flow. */
+function turnOf(number: number): number {
+  const turn = Math.floor(number) % FLUSH_SECONDS;
+  return turn < 0 ? turn + FLUSH_SECONDS : turn;
 }
 
 /** The protocol that the recognised one carries, as far down as something was recognised: S7 in COTP in TPKT. */

@@ -34,6 +34,8 @@ export interface BatchTask {
   range: BatchRange;
   flush: boolean;
   finish: boolean;
+  /** With `finish`: only of the flows that began before this frame; left out: of all. */
+  flows_before?: number;
   /** Says the counts of all flows now, whatever the packets' clock: for a mirror port that fell silent. */
   say_flows?: boolean;
   /** What is not looked at in this batch; left out: nothing is left out. */
@@ -64,6 +66,8 @@ export interface BatchAnswer {
   lost: number;
   /** Of `packets`, those whose payload was left out to keep up. */
   headers_only: number;
+  /** With `finish`: the first frame of the next flow whose last words are still to be said; Infinity: none. */
+  next_flow: number;
   /** Names of the dissectors there are, in their order; with the first answer of a thread. */
   dissectors?: string[];
 }
@@ -87,7 +91,7 @@ const counters_before = start.counters_said === null ? {} : countersIn(start.cou
 let { next_frame } = start;
 let first_answer = true;
 
-export default function task({ range, flush, finish, shed, say_flows, spare, policy }: BatchTask): BatchAnswer {
+export default function task({ range, flush, finish, flows_before, shed, say_flows, spare, policy }: BatchTask): BatchAnswer {
   // Streams are put together here: a batch out of its turn would be a loss that nobody sees.
   if (range.first_frame !== next_frame) throw new Error(`batch of frame ${range.first_frame} came when ${next_frame} was next`);
   next_frame += range.count;
@@ -97,7 +101,7 @@ export default function task({ range, flush, finish, shed, say_flows, spare, pol
   shard.shedder.level = shed ?? Shed.nothing;
   shard.process(range);
   if (say_flows) shard.sayFlows(next_frame - 1);
-  if (finish) shard.finish(range.first_frame + range.count - 1);
+  const next_flow = finish ? shard.finish(next_frame - 1, flows_before) : Number.POSITIVE_INFINITY;
   const answer: BatchAnswer = {
     facts: null,
     records: null,
@@ -106,6 +110,7 @@ export default function task({ range, flush, finish, shed, say_flows, spare, pol
     lost: 0,
     incomplete: false,
     headers_only: shard.shedder.packets - shed_before,
+    next_flow,
   };
   if (first_answer) answer.dissectors = used.map(({ name }) => name);
   first_answer = false;

@@ -366,7 +366,17 @@ export class FlowTable {
     return vlans;
   }
 
-  /** Every flow in use, for the last words at the end. */
+  /** The slots in use in the order in which their flows began. */
+  byId(): Uint32Array {
+    const slots = new Uint32Array(this.counters.flows);
+    let count = 0;
+    this.forEach((slot) => {
+      slots[count++] = slot;
+    });
+    return slots.sort((a, b) => this.id[a] - this.id[b]);
+  }
+
+  /** Every flow in use. */
   forEach(visit: (slot: number) => void): void {
     for (let slot = 0; slot < this.used; slot++) if (this.flags[slot] & IN_USE) visit(slot);
   }
