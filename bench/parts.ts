@@ -151,8 +151,8 @@ function conversationOf(pdu: CutPdu): Conversation {
   const conversation = new Conversation();
   conversation.is_stream = true;
   conversation.client_direction = 0;
-  conversation.source_port = pdu.state.ports[pdu.direction];
-  conversation.destination_port = pdu.state.ports[1 - pdu.direction];
+  conversation.source_port = pdu.state.port(pdu.direction);
+  conversation.destination_port = pdu.state.port((1 - pdu.direction) as 0 | 1);
   return conversation;
 }
 
@@ -170,17 +170,17 @@ function dissect(dissection: Dissection, conversation: Conversation, { dissector
 function framingPart(part: string, pdus: readonly CutPdu[]): Part {
   const dissection = new Dissection(registry);
   const framer = new Framer(registry, {
-    pdu: ({ dissector, conversation }, direction, r, complete) => {
-      conversation.direction = direction;
-      conversation.frame++;
-      conversation.time_ms++;
-      dissection.run(dissector, r, conversation, complete);
+    pdu: (state, direction, r, complete) => {
+      state.direction = direction;
+      state.frame++;
+      state.time_ms++;
+      dissection.run(state.dissector, r, state, complete);
     },
     unrecognised: () => {},
   });
   const state = new FlowState();
-  state.conversation.is_stream = true;
-  state.conversation.client_direction = 0;
+  state.is_stream = true;
+  state.client_direction = 0;
   state.dissector = pdus[0].dissector;
   state.framing = registry.dissectors[state.dissector].framing ?? null;
   const run = () => {
@@ -209,8 +209,8 @@ function linePart(pdu: CutPdu): Part {
   const state = new FlowState();
   state.dissector = pdu.dissector;
   state.framing = registry.dissectors[state.dissector].framing ?? null;
-  Object.assign(state.conversation, { is_stream: true, client_direction: 0 });
-  dissect(dissection, state.conversation, pdu);
+  Object.assign(state, { is_stream: true, client_direction: 0 });
+  dissect(dissection, state, pdu);
   const notes = new FlowNotes();
   const consumer = new RecordsConsumer(registry, table, null);
   const run = () => {

@@ -42,8 +42,8 @@ class FlowOnly extends Shard {
 class DissectOnly extends Shard {
   private readonly own = new Dissection(registry);
   override pdu(state: FlowState, direction: 0 | 1, r: Reader, complete: boolean): void {
-    state.conversation.direction = direction;
-    this.own.run(state.dissector, r, state.conversation, complete);
+    state.direction = direction;
+    this.own.run(state.dissector, r, state, complete);
   }
 }
 

@@ -2,6 +2,9 @@ import { type Conversation, type Reader, Role } from '../../src/dissect/index.ts
 import type { ModbusRow, PduAnomaly } from './records.ts';
 import {
   ANSWERED,
+  FORGOT,
+  FORGOT_YOUNG,
+  REUSED,
   SAME_FUNCTION_AND_TRANSACTION,
   SAME_UNIT_AND_TRANSACTION,
   SLOTS,
@@ -9,7 +12,13 @@ import {
   WAITING,
 } from './transactions.ts';
 
-/** What a conversation remembers; some 600 bytes, and 400 more once it moves file records. */
+/** The sub-requests of a function 20, under its transaction's key: file, record, length each. */
+export interface FileRequests {
+  key: number;
+  numbers: number[];
+}
+
+/** What a conversation remembers: some 300 bytes. */
 export class ModbusState {
   readonly transactions: Transactions;
   /** A response has met its request: who is client and who is server is settled. */
@@ -21,10 +30,8 @@ export class ModbusState {
   forgiven = 0;
   /** Requests in a row that were forgotten while young. */
   flood = 0;
-  /** The sub-requests of the last function 20: file, record, length each. */
-  file_requests: Int32Array | null = null;
-  file_request_count = 0;
-  file_request_key = -1;
+  /** Of the last function 20. */
+  file_requests: FileRequests | null = null;
 
   constructor(serial: boolean) {
     this.transactions = new Transactions(serial);
@@ -49,7 +56,6 @@ export function remember(
 ): void {
   const { state } = conversation;
   const { transactions } = state;
-  const { forgotten } = transactions;
   // Serial Line V1.02, 2.1: nobody answers a broadcast.
   if (transactions.serial && pdu.unit === 0) return;
   if (!state.requests_seen) {
@@ -57,12 +63,12 @@ export function remember(
     if (!conversation.from_start) state.forgiven = SLOTS;
   }
   // An integer: a fraction would be a heap number for each request.
-  transactions.put(key, address, quantity, detail, conversation.time_ms | 0, conversation.direction);
-  if (transactions.reused) conversation.anomaly(pdu, 'transaction_id_reused');
-  if (transactions.forgotten !== forgotten) {
+  const lost = transactions.put(key, address, quantity, detail, conversation.time_ms | 0, conversation.direction);
+  if ((lost & REUSED) !== 0) conversation.anomaly(pdu, 'transaction_id_reused');
+  if ((lost & FORGOT) !== 0) {
     if (state.forgiven < SLOTS) state.forgiven++;
     // Once a flood: the count starts again when a request is answered.
-    if (transactions.overwrote_young && ++state.flood === FLOOD_REQUESTS) conversation.anomaly(pdu, 'request_flood');
+    if ((lost & FORGOT_YOUNG) !== 0 && ++state.flood === FLOOD_REQUESTS) conversation.anomaly(pdu, 'request_flood');
   }
 }
 

@@ -317,7 +317,7 @@ function response(
       serverId(r, pdu, conversation);
       return;
     case 20:
-      readFileResponse(r, emit, pdu, conversation, slot >= 0 && conversation.state.file_request_key === key);
+      readFileResponse(r, emit, pdu, conversation, slot >= 0 && conversation.state.file_requests?.key === key);
       return;
     case 21: {
       const detail = writeFile(r, emit, pdu, conversation);
@@ -570,9 +570,8 @@ function readFileRequest(r: Reader, emit: Emit, pdu: ModbusRow, conversation: Mo
   const byteCount = r.u8();
   pdu.byte_count = byteCount;
   if (byteCount < 7 || byteCount > 0xf5 || byteCount % 7 !== 0) conversation.anomaly(pdu, 'byte_count_mismatch');
-  state.file_requests ??= new Int32Array(MAX_SUB_REQUESTS * 3);
-  state.file_request_key = key;
-  state.file_request_count = 0;
+  const numbers: number[] = [];
+  state.file_requests = { key, numbers };
   let sum = byteCount;
   const outer = r.enter(byteCount);
   while (r.remaining > 0) {
@@ -584,12 +583,7 @@ function readFileRequest(r: Reader, emit: Emit, pdu: ModbusRow, conversation: Mo
     sub.record_number = recordNumber;
     sub.record_length = recordLength;
     sub.target(Space.file + fileNumber, recordNumber, recordLength > 1 ? recordNumber + recordLength - 1 : recordNumber);
-    if (state.file_request_count < MAX_SUB_REQUESTS) {
-      const at = state.file_request_count++ * 3;
-      state.file_requests[at] = fileNumber;
-      state.file_requests[at + 1] = recordNumber;
-      state.file_requests[at + 2] = recordLength;
-    }
+    if (numbers.length < MAX_SUB_REQUESTS * 3) numbers.push(fileNumber, recordNumber, recordLength);
     sum = (Math.imul(sum, 31) + fileNumber * 7 + recordNumber * 3 + recordLength) | 0;
   }
   r.leave(outer);
@@ -598,7 +592,7 @@ function readFileRequest(r: Reader, emit: Emit, pdu: ModbusRow, conversation: Mo
 
 /** 6.14: a sub-response is its length, reference type, data; in the order of the sub-requests. */
 function readFileResponse(r: Reader, emit: Emit, pdu: ModbusRow, conversation: ModbusConversation, isJoined: boolean): void {
-  const { state } = conversation;
+  const asked = isJoined ? (conversation.state.file_requests?.numbers ?? []) : [];
   const byteCount = r.u8();
   pdu.byte_count = byteCount;
   const outer = r.enter(byteCount);
@@ -606,10 +600,8 @@ function readFileResponse(r: Reader, emit: Emit, pdu: ModbusRow, conversation: M
     const length = r.u8();
     const sub = fileRecord(r, emit, pdu, conversation);
     sub.byte_count = length;
-    if (isJoined && state.file_requests !== null && i < state.file_request_count) {
-      const fileNumber = state.file_requests[i * 3];
-      const recordNumber = state.file_requests[i * 3 + 1];
-      const recordLength = state.file_requests[i * 3 + 2];
+    if (i * 3 < asked.length) {
+      const [fileNumber, recordNumber, recordLength] = asked.slice(i * 3);
       sub.file_number = fileNumber;
       sub.record_number = recordNumber;
       sub.target(Space.file + fileNumber, recordNumber, recordLength > 1 ? recordNumber + recordLength - 1 : recordNumber);

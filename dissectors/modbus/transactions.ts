@@ -11,13 +11,8 @@
  * the next one would take the place of a request that waits.
  */
 export class Transactions {
-  /** Waiting requests that were overwritten. */
-  forgotten = 0;
   /** Requests without a response yet. */
-  waiting = 0;
-  /** Of the last `put`: the request it overwrote was younger than `YOUNG_MS`, or it met its own transaction id still waiting. */
-  overwrote_young = false;
-  reused = false;
+  private waiting = 0;
   private slots: number[] = FIRST_SLOTS.slice();
   readonly serial: boolean;
   private last = 0;
@@ -30,25 +25,27 @@ export class Transactions {
   /**
    * Remembers a request. The same request again, still unanswered, is a repetition: it may be answered as often as it was sent.
    * Another request under the same key replaces one that is older than `YOUNG_MS`, which its client has given up.
-   * `now` is in whole milliseconds and may wrap at 2^32.
+   * `now` is in whole milliseconds and may wrap at 2^32. Returns what had to give way: FORGOT and so on, or 0.
    */
-  put(key: number, address: number, quantity: number, detail: number, now: number, direction: number): void {
+  put(key: number, address: number, quantity: number, detail: number, now: number, direction: number): number {
     let { slots } = this;
     const span = (address << 16) | (quantity & 0xffff);
-    this.overwrote_young = false;
-    this.reused = false;
+    let lost = 0;
     if (this.waiting > 0) {
       const known = this.find(key);
       if (known >= 0) {
         if (slots[known + SPAN] === span && slots[known + DETAIL] === detail) {
           slots[known + META] += REPEAT;
           slots[known + TIME] = now;
-          return;
+          return 0;
         }
-        if (!this.serial && ((now - slots[known + TIME]) | 0) < YOUNG_MS) this.reused = true;
+        if (!this.serial && ((now - slots[known + TIME]) | 0) < YOUNG_MS) lost = REUSED;
         else this.finish(known, FREE);
       }
-      if (this.serial) this.abandon();
+      if (this.serial && this.waiting > 0) {
+        this.abandon();
+        lost |= FORGOT;
+      }
     }
     let slot = this.last + WIDTH;
     if (slot === slots.length) slot = 0;
@@ -58,14 +55,14 @@ export class Transactions {
     }
     this.last = slot;
     if ((slots[slot + META] & STATE) === WAITING) {
-      this.forgotten++;
-      this.overwrote_young = ((now - slots[slot + TIME]) | 0) < YOUNG_MS;
+      lost |= ((now - slots[slot + TIME]) | 0) < YOUNG_MS ? FORGOT | FORGOT_YOUNG : FORGOT;
     } else this.waiting++;
     slots[slot] = key;
     slots[slot + META] = WAITING | (direction === 1 ? DIRECTION : 0);
     slots[slot + SPAN] = span;
     slots[slot + DETAIL] = detail;
     slots[slot + TIME] = now;
+    return lost;
   }
 
   /** The oldest waiting request with this key, or -1. From the newest slot back, no further than there are waiting ones. */
@@ -114,8 +111,8 @@ export class Transactions {
 
   private abandon(): void {
     const { slots } = this;
-    for (let slot = 0; slot < slots.length; slot += WIDTH) if ((slots[slot + META] & STATE) === WAITING) slots[slot + META] &= ~STATE;
-    this.forgotten += this.waiting;
+    for (let slot = 0; slot < slots.length; slot += WIDTH)
+      if ((slots[slot + META] & STATE) === WAITING) slots[slot + META] &= ~STATE;
     this.waiting = 0;
   }
 
@@ -155,6 +152,11 @@ const FIRST_SLOTS: readonly number[] = new Array(3 * WIDTH).fill(0);
 const STATE = 3;
 const DIRECTION = 4;
 const REPEAT = 8;
+
+/** What `put` returns: a waiting request was overwritten or given up; it was younger than `YOUNG_MS`; its own key still waits. */
+export const FORGOT = 1;
+export const FORGOT_YOUNG = 2;
+export const REUSED = 4;
 
 export const FREE = 0;
 export const WAITING = 1;

@@ -108,7 +108,7 @@ class Player {
 
   private begin(pdu: CutPdu): Conversation {
     const conversation = new Conversation();
-    const { conversation: like } = pdu.state;
+    const { state: like } = pdu;
     conversation.is_stream = like.is_stream;
     conversation.from_start = like.from_start;
     conversation.client_direction = like.client_direction;
@@ -119,8 +119,8 @@ class Player {
     conversation.direction = pdu.direction;
     conversation.frame = pdu.frame;
     conversation.time_ms = pdu.time_ms;
-    conversation.source_port = pdu.state.ports[pdu.direction];
-    conversation.destination_port = pdu.state.ports[1 - pdu.direction];
+    conversation.source_port = pdu.state.port(pdu.direction);
+    conversation.destination_port = pdu.state.port((1 - pdu.direction) as 0 | 1);
     this.dissection.run(pdu.dissector, new Reader(bytes), conversation, complete);
   }
 

@@ -45,29 +45,31 @@ const NO_HOST: ConversationHost = {
 };
 
 /**
+ * The PDU at hand, and what it is part of. All conversations of a thread share one: only one PDU is at hand at a time, and what is kept
+ * for each conversation counts a million times.
+ */
+export class PduAtHand {
+  state: unknown = undefined;
+  direction: 0 | 1 = 0;
+  time_ms = 0;
+  frame = 0;
+  gap_before = false;
+  source_port = 0;
+  destination_port = 0;
+  host: ConversationHost = NO_HOST;
+}
+
+/**
  * One flow as its dissectors see it: both directions, the state each dissector keeps for it, and the PDU at hand.
- * Made once a flow; `state`, `direction`, `time_ms` and `frame` are set by the engine before each PDU.
+ * Made once a flow; `state`, `direction`, `time_ms`, `frame`, the ports and `gap_before` are set by the engine before each PDU.
  */
 export class Conversation<State = unknown, Anomaly extends string = string> {
-  /** The running dissector's own, from `newState`. */
-  state!: State;
-  /** Which way the PDU goes: 0 is the direction of whoever opened the conversation (or was seen first). */
-  direction: 0 | 1 = 0;
-  /** Time of the packet that completed the PDU, ms since the epoch, with fractions. */
-  time_ms = 0;
-  /** Number of that packet in the capture, from 1. */
-  frame = 0;
-  /** Bytes of the stream were lost just before this PDU: what was half joined is to be forgotten. */
-  gap_before = false;
   /** The packet acknowledges bytes of the other direction that were not seen (yet): what it answers may be among them. */
   acknowledges_unseen = false;
   /** The conversation was seen from its start: nothing was asked before. */
   from_start = true;
   /** The direction whose sender is the client; -1 unknown. */
   client_direction: -1 | 0 | 1 = -1;
-  /** Ports of the sender and the receiver; 0 where there are none. */
-  source_port = 0;
-  destination_port = 0;
   /** TCP or other stream, as against datagrams. */
   is_stream = false;
   /** Which dissector was recognised in the payload that another hands on, by that one's index; null: none hands on. Engine's. */
@@ -76,7 +78,66 @@ export class Conversation<State = unknown, Anomaly extends string = string> {
   private first_dissector = -1;
   private first_state: unknown = null;
   private other_states: unknown[] | null = null;
-  host: ConversationHost = NO_HOST;
+  private readonly at_hand: PduAtHand;
+
+  constructor(at_hand: PduAtHand = new PduAtHand()) {
+    this.at_hand = at_hand;
+  }
+
+  /** The running dissector's own, from `newState`. */
+  get state(): State {
+    return this.at_hand.state as State;
+  }
+  set state(state: State) {
+    this.at_hand.state = state;
+  }
+  /** Which way the PDU goes: 0 is the direction of whoever opened the conversation (or was seen first). */
+  get direction(): 0 | 1 {
+    return this.at_hand.direction;
+  }
+  set direction(direction: 0 | 1) {
+    this.at_hand.direction = direction;
+  }
+  /** Time of the packet that completed the PDU, ms since the epoch, with fractions. */
+  get time_ms(): number {
+    return this.at_hand.time_ms;
+  }
+  set time_ms(time_ms: number) {
+    this.at_hand.time_ms = time_ms;
+  }
+  /** Number of that packet in the capture, from 1. */
+  get frame(): number {
+    return this.at_hand.frame;
+  }
+  set frame(frame: number) {
+    this.at_hand.frame = frame;
+  }
+  /** Bytes of the stream were lost just before this PDU: what was half joined is to be forgotten. */
+  get gap_before(): boolean {
+    return this.at_hand.gap_before;
+  }
+  set gap_before(gap_before: boolean) {
+    this.at_hand.gap_before = gap_before;
+  }
+  /** Ports of the sender and the receiver; 0 where there are none. */
+  get source_port(): number {
+    return this.at_hand.source_port;
+  }
+  set source_port(port: number) {
+    this.at_hand.source_port = port;
+  }
+  get destination_port(): number {
+    return this.at_hand.destination_port;
+  }
+  set destination_port(port: number) {
+    this.at_hand.destination_port = port;
+  }
+  get host(): ConversationHost {
+    return this.at_hand.host;
+  }
+  set host(host: ConversationHost) {
+    this.at_hand.host = host;
+  }
 
   /** What the dissector with this index keeps; undefined until `keep`. Engine's. */
   stateOf(dissector: number): unknown {

@@ -66,7 +66,7 @@ class Bench {
       lost: 0,
       incomplete: false,
       headers_only: 0,
-        next_flow: Number.POSITIVE_INFINITY,
+      next_flow: Number.POSITIVE_INFINITY,
     }));
     return this.collector.batch(answers, { range, flush, finish }, this.ring);
   }

@@ -52,18 +52,19 @@ export class EnvelopeWriter {
 
   line(slot: number, state: FlowState, notes: FlowNotes, p: Packet, stamp: Stamp, row: Row): void {
     const { out } = this;
-    const { direction } = state.conversation;
+    const { direction } = state;
     out.constant(FRAME);
     out.number(stamp.frame);
     if (stamp.seconds !== this.second) this.setSecond(stamp.seconds);
     out.constant(this.secondText);
     out.nanoseconds(stamp.nanoseconds);
     const vlans = vlanKey(p);
-    if (notes.envelope_vlans !== vlans) {
-      notes.envelope = null;
-      notes.envelope_vlans = vlans;
+    const rare = notes.own_rare;
+    if (rare.envelope_vlans !== vlans) {
+      rare.envelope = null;
+      rare.envelope_vlans = vlans;
     }
-    const ends = notes.envelope?.[direction] ?? this.makeEnds(slot, direction, notes, p, row);
+    const ends = rare.envelope?.[direction] ?? this.makeEnds(slot, direction, notes, p, row);
     // Most conversations have one record type; of others the names stand behind what is the same for all.
     if (ends.type === row.type && ends.dissector === row.dissector) out.constant(ends.named);
     else {
@@ -72,7 +73,7 @@ export class EnvelopeWriter {
     }
     out.unsigned(notes.pdu_index);
     const way = row.dissector === state.dissector ? state.recognised_by : RecognisedBy.parent;
-    const judgement = (row.operation * ROLES + state.conversation.sender) * RECOGNISED.length + way;
+    const judgement = (row.operation * ROLES + state.sender) * RECOGNISED.length + way;
     if (row.status === Status.ok && row.anomalies === 0) out.constant(FAULTLESS[judgement]);
     else {
       out.constant(STATUS[row.status]);
@@ -131,8 +132,9 @@ export class EnvelopeWriter {
     const { dissector, type } = row;
     const names = this.names[dissector].get(type) ?? this.makeNames(row);
     const made = { text, dissector, type, named: c(text.text + names.text) };
-    notes.envelope ??= [null, null];
-    notes.envelope[direction] = made;
+    const rare = notes.own_rare;
+    rare.envelope ??= [null, null];
+    rare.envelope[direction] = made;
     return made;
   }
 

@@ -36,7 +36,7 @@ export class FactsConsumer implements RowConsumer {
 
   rows(slot: number, state: FlowState, notes: FlowNotes, p: Packet, _stamp: Stamp, dissection: Dissection): void {
     const { rows, count } = dissection;
-    const role = state.conversation.sender;
+    const role = state.sender;
     let previous: Row | null = null;
     for (let i = 0; i < count; i++) {
       const row = rows[i];
@@ -52,7 +52,7 @@ export class FactsConsumer implements RowConsumer {
   }
 
   private activity(slot: number, state: FlowState, notes: FlowNotes, p: Packet, row: Row, role: RoleCode): void {
-    const { direction } = state.conversation;
+    const { direction } = state;
     const { activities } = this;
     // The next is mostly the same as the last of its direction.
     let entry = direction === 0 ? notes.opener_activity : notes.responder_activity;
@@ -121,7 +121,7 @@ export class FactsConsumer implements RowConsumer {
 
   private wrong(slot: number, state: FlowState, notes: FlowNotes, p: Packet, row: Row): void {
     const { name: app_proto } = this.registry.dissectors[row.dissector];
-    const { direction } = state.conversation;
+    const { direction } = state;
     const operation = OPERATION_NAMES[row.operation];
     if (row.status === Status.malformed && !this.findings.repeats(notes, 'malformed_pdu', row.dissector, p)) {
       const details = { app_proto, record: row.type.name };
@@ -149,7 +149,7 @@ export class FactsConsumer implements RowConsumer {
     const details: Record<string, string> = { what, key: row.unit >= 0 ? String(row.unit) : '' };
     if (row.unit >= 0) details.unit = `${dissector.unitName ?? 'unit'} ${row.unit}`;
     this.findings.raise(slot, notes, kind, sub, p, {
-      direction: state.conversation.direction,
+      direction: state.direction,
       app_proto: dissector.name,
       operation: OPERATION_NAMES[row.operation],
       details,
@@ -165,18 +165,20 @@ export class FactsConsumer implements RowConsumer {
   }
 
   private identities(slot: number, state: FlowState, notes: FlowNotes, p: Packet, dissection: Dissection): void {
-    notes.identities ??= new Map();
+    const rare = notes.own_rare;
+    rare.identities ??= new Map();
+    const { identities } = rare;
     for (const { side, part, attribute, value, field, dissector } of dissection.identities) {
-      const { direction } = state.conversation;
+      const { direction } = state;
       const end = (side === 'sender' ? direction : 1 - direction) as 0 | 1;
       // All clients of a broadcast share a flow.
       const key = `${this.table.mac_low[slot * 2 + end]} ${end} ${part} ${attribute}`;
-      if (notes.identities.get(key) === value) continue;
-      if (notes.identities.size >= NOTES_LIMITS.identities && !notes.identities.has(key)) {
+      if (identities.get(key) === value) continue;
+      if (identities.size >= NOTES_LIMITS.identities && !identities.has(key)) {
         this.counters.identities_dropped++;
         continue;
       }
-      notes.identities.set(key, value);
+      identities.set(key, value);
       const app_proto = this.registry.dissectors[dissector].name;
       this.facts.add({
         frame: p.frame,

@@ -73,7 +73,7 @@ export class Findings {
     delete details.key;
     notes.findings.set(numberOf(kind, sub), { key, count: 0, last_frame: p.frame, last_ms: p.time_ms });
     notes.follow_packets = FOLLOW_PACKETS;
-    notes.follow_key = key;
+    notes.own_rare.follow_key = key;
     this.facts.add({
       frame: p.frame,
       time_ms: p.time_ms,
@@ -107,7 +107,7 @@ export class Findings {
   /** A packet behind a finding that still belongs to its transaction. */
   follow(notes: FlowNotes, p: Packet): void {
     notes.follow_packets--;
-    this.facts.add({ frame: p.frame, time_ms: p.time_ms, finding_evidence: { key: notes.follow_key } });
+    this.facts.add({ frame: p.frame, time_ms: p.time_ms, finding_evidence: { key: notes.own_rare.follow_key } });
   }
 
   /** The counts of what repeated since the last call. */

@@ -36,9 +36,8 @@ export class PolicyWatch {
 
   /** The rows of one recognised PDU. */
   rows(slot: number, state: FlowState, notes: FlowNotes, p: Packet, dissection: Dissection): void {
-    const { conversation } = state;
     const { table } = this;
-    const server_end = this.serverEnd(slot, conversation.client_direction);
+    const server_end = this.serverEnd(slot, state.client_direction);
     if (notes.pair === null || notes.pair_server_end !== server_end) {
       notes.pair = this.pairOf(slot, server_end);
       notes.pair_server_end = server_end;
@@ -47,17 +46,17 @@ export class PolicyWatch {
     if (pair.always_allow) return;
     const protocol = table.protocol(slot);
     const ip_protocol = protocol === PROTOCOL_ETHERNET ? -1 : protocol;
-    const port = state.ports[server_end] === 0 ? -1 : state.ports[server_end];
+    const port = state.port(server_end) === 0 ? -1 : state.port(server_end);
     // Where a mirror port shows the server's direction only, its answers are all there is to judge by.
     const asks = (table.flags[slot] & SPOKEN[1 - server_end]) !== 0;
-    const role = asks ? conversation.sender : Role.unknown;
+    const role = asks ? state.sender : Role.unknown;
     const { rows, count, unrecognised } = dissection;
     const verdict = pair.evaluate(rows, count, ip_protocol, port, role, p.time_ms, unrecognised);
     if (verdict === 0 || this.findings.repeats(notes, 'zone_crossing', verdict, p)) return;
     const { verdict_row } = this.policy;
     const dissector = verdict_row < count ? rows[verdict_row].dissector : unrecognised;
     const observed = this.policy.observed(verdict, rows, count);
-    this.raise(slot, notes, conversation.direction, this.registry.dissectors[dissector].name, verdict, p, observed);
+    this.raise(slot, notes, state.direction, this.registry.dissectors[dissector].name, verdict, p, observed);
   }
 
   /** Who serves: the responder of a handshake; without one, whoever the protocol shows to be the server. */

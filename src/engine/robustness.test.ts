@@ -2,11 +2,12 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { PerformanceObserver } from 'node:perf_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
-import { beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { dissectors } from '../../dissectors/index.ts';
 import { BatchWriter, MAX_BATCH_BYTES, MAX_BATCH_PACKETS, PacketRing } from '../capture/batch.ts';
 import { Registry } from '../dissect/registry.ts';
 import { fromHex } from '../dissect/testing.ts';
+import { FlowState, IDLE_STREAM } from '../flow/flow-state.ts';
 import { type PolicyModel, readPolicy } from '../policy/index.ts';
 import { Shard } from './shard.ts';
 import { ETHERNET, pseudoRandom, type RunOptions, type RunResult, runBytes, runFile, tcpPackets } from './testing.ts';
@@ -36,6 +37,10 @@ const MAX_MS = 20_000;
 const MAX_MS_A_PACKET = 5;
 
 let policy: PolicyModel | null = null;
+afterAll(() => {
+  // What all idle streams share is never written to.
+  expect(IDLE_STREAM).toEqual(new FlowState().ownStream(0));
+});
 beforeAll(() => {
   const { model, faults } = readPolicy(POLICY, registry);
   expect(faults).toEqual([]);

@@ -1,6 +1,7 @@
 import { type BatchRange, PacketRing, type RingBuffers } from '../capture/batch.ts';
 import { Decoder, type DecoderOptions } from '../decode/decode.ts';
 import { Decoded, Packet } from '../decode/packet.ts';
+import { PduAtHand } from '../dissect/conversation.ts';
 import { Dissection } from '../dissect/dissection.ts';
 import type { Reader } from '../dissect/reader.ts';
 import type { Registry } from '../dissect/registry.ts';
@@ -83,6 +84,7 @@ export class Shard implements PduSink {
   /** What the PDUs at hand belong to: the packet, and its stamp; of a flow that ends, its last one. */
   private at_hand: Packet = this.packet_;
   private stamp: Stamp = this.packet_;
+  private readonly pdu_at_hand = new PduAtHand();
   private readonly last_packet = new Packet();
   private readonly last_stamp: Stamp = { frame: 0, seconds: 0, nanoseconds: 0, time_ms: 0 };
   private readonly dissection: Dissection;
@@ -327,7 +329,8 @@ export class Shard implements PduSink {
     table.mac_low[at] = low;
     table.vlan[at] = p.vlan;
     const state = table.states[slot];
-    if (state !== undefined) (state.notes as FlowNotes).envelope = null;
+    const rare = state === undefined ? null : (state.notes as FlowNotes).rare;
+    if (rare !== null) rare.envelope = null;
     if (this.factsConsumer === null || (p.ethertype === ARP && p.ip_version === 0)) return;
     // Inside a tunnel that has no Ethernet of its own the MAC addresses are those of the tunnel's ends.
     if (p.link_tunnels !== p.tunnels) return;
@@ -360,10 +363,11 @@ export class Shard implements PduSink {
   private arpOwner(direction: 0 | 1, state: FlowState, p: Packet): void {
     const notes = state.notes as FlowNotes;
     const owner = p.source[3];
-    if (this.factsConsumer === null || p.mac_source < 0 || p.source[2] !== 0xffff || notes.arp_owner?.[direction] === owner)
+    if (this.factsConsumer === null || p.mac_source < 0 || p.source[2] !== 0xffff || notes.rare?.arp_owner?.[direction] === owner)
       return;
-    notes.arp_owner ??= [0, 0];
-    notes.arp_owner[direction] = owner;
+    const rare = notes.own_rare;
+    rare.arp_owner ??= [0, 0];
+    rare.arp_owner[direction] = owner;
     const at = this.slot * 2 + direction;
     const mac = macBytes(this.table.mac_high[at], this.table.mac_low[at]);
     const ip = owner === 0 ? new Uint8Array(0) : ipBytes(p.source, 0);
@@ -380,14 +384,14 @@ export class Shard implements PduSink {
 
   private newState(slot: number, is_stream: boolean): FlowState {
     const { table } = this;
-    const state = new FlowState();
+    const state = new FlowState(this.pdu_at_hand);
     const isIp = table.protocol(slot) !== PROTOCOL_ETHERNET;
-    state.ports[0] = isIp ? table.port(slot, 0) : 0;
-    state.ports[1] = isIp ? table.port(slot, 1) : 0;
-    state.conversation.is_stream = is_stream;
-    state.conversation.from_start = (table.flags[slot] & FROM_START) !== 0;
+    state.opener_port = isIp ? table.port(slot, 0) : 0;
+    state.responder_port = isIp ? table.port(slot, 1) : 0;
+    state.is_stream = is_stream;
+    state.from_start = (table.flags[slot] & FROM_START) !== 0;
     state.notes = new FlowNotes();
-    if (is_stream && (table.flags[slot] & OPENER_CERTAIN) !== 0) state.conversation.client_direction = 0;
+    if (is_stream && (table.flags[slot] & OPENER_CERTAIN) !== 0) state.client_direction = 0;
     table.states[slot] = state;
     table.flags[slot] |= PAYLOAD_SEEN;
     return state;
@@ -396,21 +400,20 @@ export class Shard implements PduSink {
   // ── from the framer ──
 
   pdu(state: FlowState, direction: 0 | 1, r: Reader, complete: boolean): void {
-    const { at_hand: p, dissection, slot } = this;
-    const { conversation } = state;
+    const { at_hand: p, dissection, pdu_at_hand, slot } = this;
     const notes = state.notes as FlowNotes;
-    conversation.direction = direction;
     const stamp = this.tcp.released ?? this.stamp;
-    conversation.time_ms = stamp.time_ms;
-    conversation.frame = stamp.frame;
-    conversation.source_port = state.ports[direction];
-    conversation.destination_port = state.ports[1 - direction];
+    pdu_at_hand.direction = direction;
+    pdu_at_hand.time_ms = stamp.time_ms;
+    pdu_at_hand.frame = stamp.frame;
+    pdu_at_hand.source_port = direction === 0 ? state.opener_port : state.responder_port;
+    pdu_at_hand.destination_port = direction === 0 ? state.responder_port : state.opener_port;
     if (notes.pdu_frame === stamp.frame) notes.pdu_index++;
     else {
       notes.pdu_frame = stamp.frame;
       notes.pdu_index = 0;
     }
-    dissection.run(state.dissector, r, conversation, complete);
+    dissection.run(state.dissector, r, state, complete);
     if (dissection.failed !== null) this.failed(state);
     this.consumer.rows(slot, state, notes, p, stamp, dissection);
   }
@@ -419,11 +422,11 @@ export class Shard implements PduSink {
     const { at_hand: p, slot, table } = this;
     const notes = state.notes as FlowNotes;
     this.policy?.conversation(slot, p);
-    if (this.factsConsumer === null || !state.conversation.is_stream || (table.flags[slot] & FROM_START) === 0) return;
-    const expected = this.registry.onPort(true, state.ports[1]);
+    if (this.factsConsumer === null || !state.is_stream || (table.flags[slot] & FROM_START) === 0) return;
+    const expected = this.registry.onPort(true, state.responder_port);
     if (expected.length === 0 || this.findings.repeats(notes, 'unexpected_protocol', 0, p)) return;
     const details = {
-      port: String(state.ports[1]),
+      port: String(state.responder_port),
       expected: expected.map((index) => this.registry.dissectors[index].name).join(' or '),
     };
     this.findings.raise(slot, notes, 'unexpected_protocol', 0, p, { direction, app_proto: '', operation: '', details });
@@ -563,7 +566,7 @@ export class Shard implements PduSink {
         bytes_from_responder: table.bytes[at + 1],
         first_ms: table.first_ms[slot],
         last_ms: table.last_ms[slot],
-        client: state === undefined ? -1 : state.conversation.client_direction,
+        client: state === undefined ? -1 : state.client_direction,
         ended,
         opener_certain: (table.flags[slot] & OPENER_CERTAIN) !== 0,
       },
@@ -613,8 +616,7 @@ function turnOf(number: number): number {
 }
 
 /** The protocol that the recognised one carries, as far down as something was recognised: S7 in COTP in TPKT. */
-function innermost({ dissector, conversation }: FlowState): number {
-  const { children } = conversation;
+function innermost({ dissector, children }: FlowState): number {
   let index = dissector;
   while (children !== null && index >= 0 && children[index] !== undefined) index = children[index];
   return index;

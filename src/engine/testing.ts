@@ -236,7 +236,7 @@ export function pdusOf(packets: Iterable<MemoryPacket>, registry: Registry): Cut
     override pdu(state: FlowState, direction: 0 | 1, r: Reader, complete: boolean): void {
       const bytes = Uint8Array.from(r.bytes.subarray(r.position, r.end));
       super.pdu(state, direction, r, complete);
-      const { frame, time_ms } = state.conversation;
+      const { frame, time_ms } = state;
       pdus.push({ state, dissector: state.dissector, direction, bytes, complete, frame, time_ms });
     }
   }

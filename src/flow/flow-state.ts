@@ -33,16 +33,23 @@ export class Stream extends StreamBuffer {
   patience = -1;
   /** Bytes were lost since the other direction last sent some: what it answers may be among them. */
   lost = false;
-  /** Payload was taken in sequence. */
-  begun = false;
 }
 
-/** What a flow needs once it carries payload; the flow table's columns hold the rest. */
-export class FlowState {
-  readonly conversation = new Conversation();
-  readonly streams: readonly [Stream, Stream] = [new Stream(), new Stream()];
+/** A stream to look at. */
+export type StreamView = Readonly<Omit<Stream, 'append' | 'drop'>>;
+
+/** The stream of a direction that holds nothing and lacks nothing, as nearly all do: shared, never to be written to. */
+export const IDLE_STREAM: StreamView = new Stream();
+
+/** What a flow needs once it carries payload; the flow table's columns hold the rest. Of a million flows each field is 8 MB. */
+export class FlowState extends Conversation {
   /** Ports of the opener and the responder. */
-  readonly ports: [number, number] = [0, 0];
+  opener_port = 0;
+  responder_port = 0;
+  private opener_stream: Stream | null = null;
+  private responder_stream: Stream | null = null;
+  /** Directions whose payload was taken in sequence: 1 the opener's, 2 the responder's. */
+  begun = 0;
   /** Index of the recognised dissector; -1 not yet, -2 given up. */
   dissector = -1;
   recognised_by: 0 | 1 | 2 | 3 = 0;
@@ -54,4 +61,23 @@ export class FlowState {
   aside = false;
   /** What the engine's consumers keep for the flow. */
   notes: unknown = null;
+
+  port(end: 0 | 1): number {
+    return end === 0 ? this.opener_port : this.responder_port;
+  }
+
+  /** The stream of a direction, to look at. */
+  stream(direction: 0 | 1): StreamView {
+    return (direction === 0 ? this.opener_stream : this.responder_stream) ?? IDLE_STREAM;
+  }
+
+  /** The stream of a direction, to be written to. */
+  ownStream(direction: 0 | 1): Stream {
+    if (direction === 0) {
+      this.opener_stream ??= new Stream();
+      return this.opener_stream;
+    }
+    this.responder_stream ??= new Stream();
+    return this.responder_stream;
+  }
 }

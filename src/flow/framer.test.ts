@@ -1,8 +1,9 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { afterAll, describe, expect, test } from 'vitest';
+import { PduAtHand } from '../dissect/conversation.ts';
 import { defineDissector, Match, tcp } from '../dissect/dissector.ts';
 import { Registry } from '../dissect/registry.ts';
-import { FlowState, RecognisedBy } from './flow-state.ts';
+import { FlowState, IDLE_STREAM, RecognisedBy } from './flow-state.ts';
 import { FIN, RST, SYN } from './flow-table.ts';
 import { FRAMER_LIMITS, Framer } from './framer.ts';
 import {
@@ -50,8 +51,8 @@ describe('PDUs and segments', () => {
     const arrays: Uint8Array[] = [];
     const framer = new Framer(registry, { pdu: (_state, _direction, r) => arrays.push(r.bytes), unrecognised: () => {} });
     const state = new FlowState();
-    state.ports[1] = LP_PORT;
-    state.conversation.is_stream = true;
+    state.responder_port = LP_PORT;
+    state.is_stream = true;
     const segment = shared(joined(lpPdu(1), lpPdu(2), lpPdu(3).subarray(0, 8)));
     framer.data(state, 0, segment, 0, segment.length);
     const next = shared(joined(lpPdu(3).subarray(8), lpPdu(4)));
@@ -166,7 +167,7 @@ describe('an impossible size', () => {
     bench.finish();
     expect(bench.numbers).toBe('1');
     expect(bench.framer.counters).toMatchObject({ abandoned: 1, bytes_passed_over: passed });
-    expect(bench.state.streams[0].bytes.length).toBeLessThanOrEqual(4096);
+    expect(bench.state.stream(0).bytes.length).toBeLessThanOrEqual(4096);
   });
 
   test('the bytes searched in vain count from the last PDU', () => {
@@ -308,21 +309,45 @@ describe('a gap', () => {
   });
 });
 
+test('a size that depends on who sends: the framing is told whose bytes it looks at, of two conversations in turn', () => {
+  const serial = defineDissector({
+    ...lp,
+    name: 'serial',
+    framing: { headerSize: 2, maxSize: 8, sizeOf: (_r, { direction }) => (direction === 0 ? 4 : 8) },
+    probe: () => Match.certain,
+  });
+  const sink = new PduRecorder();
+  const framer = new Framer(new Registry([serial]), sink);
+  const at_hand = new PduAtHand();
+  const [one, other] = [new FlowState(at_hand), new FlowState(at_hand)];
+  for (const state of [one, other]) state.is_stream = true;
+  const bytes = shared([1, 2, 3, 4, 5, 6, 7, 8]);
+  framer.data(one, 0, bytes, 0, 8);
+  framer.data(other, 1, bytes, 0, 8);
+  framer.data(one, 1, bytes, 0, 8);
+  expect(sink.pdus.map((pdu) => pdu.bytes.length)).toEqual([4, 4, 8, 8]);
+});
+
+afterAll(() => {
+  // What all idle streams share is never written to.
+  expect(IDLE_STREAM).toEqual(new FlowState().ownStream(0));
+});
+
 describe('recognition', () => {
   test('on its port', () => {
     const bench = new FramerBench();
     bench.data(lpPdu(1));
     expect([bench.protocol, bench.state.recognised_by]).toEqual(['lp', RecognisedBy.port]);
     // The port is the responder's: the opener is the client.
-    expect(bench.state.conversation.client_direction).toBe(0);
+    expect(bench.state.client_direction).toBe(0);
   });
 
   test("on the opener's port, which makes that end the server", () => {
     const bench = new FramerBench();
-    bench.state.ports[0] = LP_PORT;
-    bench.state.ports[1] = 40_000;
+    bench.state.opener_port = LP_PORT;
+    bench.state.responder_port = 40_000;
     bench.data(lpPdu(1));
-    expect([bench.protocol, bench.state.conversation.client_direction]).toEqual(['lp', 1]);
+    expect([bench.protocol, bench.state.client_direction]).toEqual(['lp', 1]);
   });
 
   test('off its port by a sure sign', () => {
@@ -330,7 +355,7 @@ describe('recognition', () => {
     bench.data(lpPdu(1));
     expect([bench.protocol, bench.state.recognised_by, bench.numbers]).toEqual(['lp', RecognisedBy.probe, '1']);
     // Ports say nothing here about who is who.
-    expect(bench.state.conversation.client_direction).toBe(-1);
+    expect(bench.state.client_direction).toBe(-1);
   });
 
   test('off its port not without one', () => {
@@ -374,15 +399,15 @@ describe('recognition', () => {
     });
     const framer = new Framer(new Registry([counting]), new PduRecorder());
     const state = new FlowState();
-    state.ports[1] = LP_PORT;
-    state.conversation.is_stream = true;
+    state.responder_port = LP_PORT;
+    state.is_stream = true;
     const bytes = shared(HTTP);
     for (let i = 0; i < FRAMER_LIMITS.attempts; i++) framer.data(state, 0, bytes, 0, bytes.length);
     expect(state.dissector).toBe(-2);
     const before = probes;
     for (let i = 0; i < 1000; i++) framer.data(state, (i & 1) as 0 | 1, bytes, 0, bytes.length);
     expect(probes).toBe(before);
-    expect(state.streams.map(({ length }) => length)).toEqual([0, 0]);
+    expect([state.stream(0).length, state.stream(1).length]).toEqual([0, 0]);
   });
 
   test.each([1, 2, 3, 5])('when the first segments are of %i bytes', (step) => {
@@ -456,8 +481,8 @@ describe('recognition', () => {
     const sink = new PduRecorder();
     const framer = new Framer(new Registry([long]), sink);
     const state = new FlowState();
-    state.ports[1] = 9000;
-    state.conversation.is_stream = true;
+    state.responder_port = 9000;
+    state.is_stream = true;
     for (const part of pieces(joined(pdu, pdu), 7)) framer.data(state, 0, shared(part), 0, part.length);
     expect(sink.pdus.map(({ bytes }) => bytes.length)).toEqual([80, 80]);
   });
@@ -533,7 +558,7 @@ describe('a dissector that throws', () => {
     bench.gap(10);
     bench.finish();
     expect(bench.numbers).toBe('1 2');
-    expect(bench.state.streams[0].length).toBe(0);
+    expect(bench.state.stream(0).length).toBe(0);
   });
 
   test('in a PDU that straddles', () => {
@@ -605,8 +630,8 @@ test('comes to an end on any bytes, gaps and ends, and gives only what is inside
         else bench.finish();
         if (kind === 'data') given += bytes.length;
         if (kind === 'pdu') given += size;
-        const { streams } = bench.state;
-        expect(Math.max(streams[0].length, streams[1].length)).toBeLessThanOrEqual(LP_MAX + 60);
+        const { state } = bench;
+        expect(Math.max(state.stream(0).length, state.stream(1).length)).toBeLessThanOrEqual(LP_MAX + 60);
       }
       const out = bench.sink.pdus.reduce((sum, pdu) => sum + pdu.bytes.length, 0);
       expect(out).toBeLessThanOrEqual(given);

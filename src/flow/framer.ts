@@ -1,8 +1,7 @@
 import { Match } from '../dissect/dissector.ts';
 import { Reader } from '../dissect/reader.ts';
 import type { Registry } from '../dissect/registry.ts';
-import { type FlowState, RecognisedBy } from './flow-state.ts';
-import type { StreamBuffer } from './stream-buffer.ts';
+import { type FlowState, RecognisedBy, type Stream } from './flow-state.ts';
 import type { StreamSink } from './tcp-order.ts';
 
 /** Takes whole PDUs (or, `complete` false, what there is of one). */
@@ -50,32 +49,36 @@ export class Framer implements StreamSink {
   // ── streams ──
 
   data(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number): void {
-    const stream = state.streams[direction];
+    state.direction = direction;
+    const { skip } = state.stream(direction);
     let from = start;
-    if (stream.skip > 0) {
-      const passed = Math.min(stream.skip, end - from);
-      stream.skip -= passed;
+    if (skip > 0) {
+      const passed = Math.min(skip, end - from);
+      state.ownStream(direction).skip -= passed;
       from += passed;
       if (from === end) return;
     }
     if (state.dissector === UNKNOWN) this.recogniseStream(state, direction, bytes, from, end);
-    else if (state.dissector >= 0 && !state.aside) {
-      if (stream.length === 0 && !stream.needs_sync) from = this.whole(state, direction, bytes, from, end);
-      if (from < end && !state.aside) this.cut(state, direction, stream, bytes, from, end);
-    }
+    else if (state.dissector >= 0 && !state.aside) this.pdus(state, direction, bytes, from, end);
+  }
+
+  /** Bytes of a recognised stream, which are next. */
+  private pdus(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number): void {
+    const { length, needs_sync } = state.stream(direction);
+    const from = length === 0 && !needs_sync ? this.whole(state, direction, bytes, start, end) : start;
+    if (from < end && !state.aside) this.cut(state, direction, state.ownStream(direction), bytes, from, end);
   }
 
   /** The common case first: gives the PDUs that lie whole and in step in a segment. Returns where something else begins. */
   private whole(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number): number {
     const framing = state.framing!;
     const { headerSize, maxSize } = framing;
-    const stream = state.streams[direction];
     let at = start;
     while (end - at >= headerSize) {
-      const size = framing.sizeOf(this.reader.reset(bytes, at, end), state.conversation);
+      const size = framing.sizeOf(this.reader.reset(bytes, at, end), state);
       if (size < headerSize || size > maxSize || at + size > end) return at;
       this.give(state, direction, bytes, at, at + size, true);
-      stream.unsynchronised = 0;
+      if (state.stream(direction).unsynchronised > 0) state.ownStream(direction).unsynchronised = 0;
       at += size;
       if (state.aside) return end;
     }
@@ -83,7 +86,8 @@ export class Framer implements StreamSink {
   }
 
   gap(state: FlowState, direction: 0 | 1, size: number): void {
-    const stream = state.streams[direction];
+    state.direction = direction;
+    const stream = state.ownStream(direction);
     if (stream.skip > 0) {
       const passed = Math.min(stream.skip, size);
       stream.skip -= passed;
@@ -114,7 +118,7 @@ export class Framer implements StreamSink {
     }
   }
 
-  private cut(state: FlowState, direction: 0 | 1, stream: StreamBuffer, bytes: Uint8Array, start: number, end: number): void {
+  private cut(state: FlowState, direction: 0 | 1, stream: Stream, bytes: Uint8Array, start: number, end: number): void {
     let from = start;
     if (stream.needs_sync && stream.length > 0 && this.mayStart(state, bytes, from, end)) {
       // What waits is a rest from which no PDU was found: it must not swallow the start of one.
@@ -139,7 +143,7 @@ export class Framer implements StreamSink {
   }
 
   /** How many bytes more show the size of the PDU that waits in the buffer. */
-  private headerRest(state: FlowState, stream: StreamBuffer): number {
+  private headerRest(state: FlowState, stream: Stream): number {
     const { framing } = this.registry.dissectors[state.dissector];
     return framing && stream.length < framing.headerSize ? framing.headerSize - stream.length : 1;
   }
@@ -151,7 +155,7 @@ export class Framer implements StreamSink {
   private cutAll(
     state: FlowState,
     direction: 0 | 1,
-    stream: StreamBuffer,
+    stream: Stream,
     bytes: Uint8Array,
     start: number,
     end: number,
@@ -188,14 +192,7 @@ export class Framer implements StreamSink {
   }
 
   /** The next place where a PDU may start: sizes in bounds, the probe agrees, and the PDU behind it, if there is one, too. -1: none. */
-  private synchronise(
-    state: FlowState,
-    stream: StreamBuffer,
-    bytes: Uint8Array,
-    start: number,
-    end: number,
-    trusted: boolean,
-  ): number {
+  private synchronise(state: FlowState, stream: Stream, bytes: Uint8Array, start: number, end: number, trusted: boolean): number {
     const dissector = this.registry.dissectors[state.dissector];
     const { headerSize, maxSize } = dissector.framing!;
     for (let at = start; end - at >= headerSize; at++) {
@@ -236,7 +233,7 @@ export class Framer implements StreamSink {
     const { framing } = this.registry.dissectors[state.dissector];
     if (framing === undefined) return end - at;
     if (end - at < framing.headerSize) return 0;
-    return framing.sizeOf(this.reader.reset(bytes, at, end), state.conversation);
+    return framing.sizeOf(this.reader.reset(bytes, at, end), state);
   }
 
   private probe(dissector: number, bytes: Uint8Array, at: number, end: number): number {
@@ -244,19 +241,18 @@ export class Framer implements StreamSink {
   }
 
   private give(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number, complete: boolean): void {
-    const stream = state.streams[direction];
-    const { conversation } = state;
-    conversation.gap_before = stream.gap > 0;
-    stream.gap = 0;
+    const lost = state.stream(direction).gap > 0;
+    state.gap_before = lost;
+    if (lost) state.ownStream(direction).gap = 0;
     this.sink.pdu(state, direction, this.reader.reset(bytes, start, end), complete);
   }
 
   // ── recognition ──
 
   private recogniseStream(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number): void {
-    const stream = state.streams[direction];
-    const waiting = stream.length;
+    const waiting = state.stream(direction).length;
     if (waiting > 0) {
+      const stream = state.ownStream(direction);
       const copied = Math.min(end, start + this.probe_bytes * 64);
       stream.append(bytes, start, copied);
       if (this.recognise(state, stream.bytes, 0, stream.length)) {
@@ -264,19 +260,23 @@ export class Framer implements StreamSink {
         stream.bytes = NO_BYTES;
         stream.length = 0;
         this.recognised(state, direction);
-        this.cut(state, direction, stream, collected, 0, length);
+        this.pdus(state, direction, collected, 0, length);
         if (copied < end) this.data(state, direction, bytes, copied, end);
         return;
       }
     }
     if (this.recognise(state, bytes, start, end)) {
-      this.counters.bytes_passed_over += waiting;
-      stream.gap += waiting;
-      stream.drop(stream.length);
+      if (waiting > 0) {
+        const stream = state.ownStream(direction);
+        this.counters.bytes_passed_over += waiting;
+        stream.gap += waiting;
+        stream.drop(stream.length);
+      }
       this.recognised(state, direction);
-      this.cut(state, direction, stream, bytes, start, end);
+      this.pdus(state, direction, bytes, start, end);
       return;
     }
+    const stream = state.ownStream(direction);
     if (waiting === 0) stream.append(bytes, start, Math.min(end, start + this.probe_bytes));
     if (stream.length < this.probe_bytes) return;
     stream.drop(stream.length);
@@ -284,30 +284,30 @@ export class Framer implements StreamSink {
   }
 
   private recognised(state: FlowState, direction: 0 | 1): void {
-    const { conversation } = state;
-    if (conversation.client_direction < 0 && state.recognised_by === RecognisedBy.port) {
-      const onDestination = this.isPortOf(state, conversation.is_stream, direction === 0 ? 1 : 0);
-      const onSource = this.isPortOf(state, conversation.is_stream, direction === 0 ? 0 : 1);
-      if (onDestination !== onSource) conversation.client_direction = onDestination ? direction : ((1 - direction) as 0 | 1);
+    if (state.client_direction < 0 && state.recognised_by === RecognisedBy.port) {
+      const onDestination = this.isPortOf(state, direction === 0 ? 1 : 0);
+      const onSource = this.isPortOf(state, direction === 0 ? 0 : 1);
+      if (onDestination !== onSource) state.client_direction = onDestination ? direction : ((1 - direction) as 0 | 1);
     }
-    const other = state.streams[1 - direction];
-    if (other.gap > 0 || !this.inStep(state, other)) {
-      // It may stand in the middle of a PDU.
-      this.counters.bytes_passed_over += other.length;
-      other.gap += other.length;
-      other.drop(other.length);
-      other.needs_sync = true;
-      other.fresh = true;
-    }
+    const from = (1 - direction) as 0 | 1;
+    const { gap, length } = state.stream(from);
+    if (gap === 0 && (length === 0 || this.inStep(state, state.ownStream(from)))) return;
+    // It may stand in the middle of a PDU.
+    const other = state.ownStream(from);
+    this.counters.bytes_passed_over += other.length;
+    other.gap += other.length;
+    other.drop(other.length);
+    other.needs_sync = true;
+    other.fresh = true;
   }
 
   /**
    * The bytes that were collected of the other direction before the protocol was known: do they begin with PDUs? Those that are whole
    * came in earlier packets and are passed over; the last, which is not, is waited for.
    */
-  private inStep(state: FlowState, stream: StreamBuffer): boolean {
+  private inStep(state: FlowState, stream: Stream): boolean {
     const { framing } = this.registry.dissectors[state.dissector];
-    if (stream.length === 0 || framing === undefined) return true;
+    if (framing === undefined) return true;
     let at = 0;
     while (stream.length - at >= framing.headerSize) {
       const size = this.sizeAt(state, stream.bytes, at, stream.length);
@@ -323,13 +323,13 @@ export class Framer implements StreamSink {
   }
 
   /** Is the port at that end (0 the sender of direction 0) one that the recognised dissector names? */
-  private isPortOf(state: FlowState, is_tcp: boolean, end: 0 | 1): boolean {
-    return this.registry.onPort(is_tcp, state.ports[end]).includes(state.dissector);
+  private isPortOf(state: FlowState, end: 0 | 1): boolean {
+    return this.registry.onPort(state.is_stream, state.port(end)).includes(state.dissector);
   }
 
   private notRecognised(state: FlowState, direction: 0 | 1): void {
     state.attempts++;
-    state.streams[direction].gap = 1;
+    state.ownStream(direction).gap = 1;
     const { attempts, port_attempts } = FRAMER_LIMITS;
     if (state.attempts < attempts) return;
     if (state.attempts >= port_attempts || !this.mayComeYet(state)) state.dissector = ABANDONED;
@@ -339,26 +339,26 @@ export class Framer implements StreamSink {
   }
 
   /** Is it on a port of ours, and was its beginning not seen? */
-  private mayComeYet({ conversation, ports }: FlowState): boolean {
-    const { is_stream, from_start } = conversation;
+  private mayComeYet({ is_stream, from_start, opener_port, responder_port }: FlowState): boolean {
     const { registry } = this;
-    return !from_start && registry.onPort(is_stream, ports[0]).length + registry.onPort(is_stream, ports[1]).length > 0;
+    return !from_start && registry.onPort(is_stream, opener_port).length + registry.onPort(is_stream, responder_port).length > 0;
   }
 
   /** Asks the dissectors of the ports, then, as long as that is worth it, all of the transport. */
   private recognise(state: FlowState, bytes: Uint8Array, start: number, end: number): boolean {
     const { registry } = this;
-    const is_tcp = state.conversation.is_stream;
-    for (let end_ = 1; end_ >= 0; end_--) {
+    const is_tcp = state.is_stream;
+    for (let end_ = 1 as 0 | 1; ; end_ = 0) {
       // Of several protocols on a port (Modbus with and without MBAP) a sure sign goes before a possible one, whatever the order.
       let possible = -1;
-      for (const index of registry.onPort(is_tcp, state.ports[end_])) {
+      for (const index of registry.onPort(is_tcp, state.port(end_))) {
         if (!this.fits(index, bytes, start, end, state)) continue;
         const match = this.probe(index, bytes, start, end);
         if (match === Match.certain) return this.choose(state, index, RecognisedBy.port);
         if (match === Match.possible && possible < 0) possible = index;
       }
       if (possible >= 0) return this.choose(state, possible, RecognisedBy.port);
+      if (end_ === 0) break;
     }
     if (state.attempts >= FRAMER_LIMITS.attempts) return false;
     for (const index of registry.onTransport(is_tcp)) {
@@ -381,7 +381,7 @@ export class Framer implements StreamSink {
     const { framing } = this.registry.dissectors[index];
     if (framing === undefined) return true;
     if (end - start < framing.headerSize) return false;
-    const size = framing.sizeOf(this.reader.reset(bytes, start, end), state.conversation);
+    const size = framing.sizeOf(this.reader.reset(bytes, start, end), state);
     return size === 0 || (size >= framing.headerSize && size <= framing.maxSize);
   }
 
@@ -390,7 +390,7 @@ export class Framer implements StreamSink {
     const { framing } = this.registry.dissectors[index];
     if (framing === undefined) return true;
     for (let at = start; end - at >= framing.headerSize; ) {
-      const size = framing.sizeOf(this.reader.reset(bytes, at, end), state.conversation);
+      const size = framing.sizeOf(this.reader.reset(bytes, at, end), state);
       if (size === 0) return true;
       if (size < framing.headerSize || size > framing.maxSize) return false;
       at += size;
@@ -403,6 +403,7 @@ export class Framer implements StreamSink {
   /** One datagram; `missing` bytes of it were on the wire and are not in the capture. */
   datagram(state: FlowState, direction: 0 | 1, bytes: Uint8Array, start: number, end: number, missing: number): void {
     if (state.aside || state.dissector === ABANDONED) return;
+    state.direction = direction;
     if (state.dissector === UNKNOWN) {
       if (!this.recognise(state, bytes, start, end)) {
         this.notRecognised(state, direction);
@@ -455,8 +456,9 @@ export class Framer implements StreamSink {
   /** The flow ends with a PDU half there: shown as truncated. Should it go on all the same (a forged RST), it goes on behind that PDU. */
   finish(state: FlowState): void {
     for (let d = 0 as 0 | 1; ; d = 1) {
-      const stream = state.streams[d];
-      if (stream.length > 0 && state.dissector >= 0 && !state.aside) {
+      if (state.stream(d).length > 0 && state.dissector >= 0 && !state.aside) {
+        const stream = state.ownStream(d);
+        state.direction = d;
         const size = this.sizeAt(state, stream.bytes, 0, stream.length);
         if (size > stream.length) {
           stream.skip = size - stream.length;

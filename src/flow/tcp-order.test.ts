@@ -265,7 +265,7 @@ describe('a hole', () => {
       gap.call(talk.sink, state, direction, size);
     };
     talk.sink.data = (state, direction, bytes, start, end) => {
-      order.push(`${direction === 0 ? 'client' : 'server'} ${state.conversation.acknowledges_unseen}`);
+      order.push(`${direction === 0 ? 'client' : 'server'} ${state.acknowledges_unseen}`);
       data.call(talk.sink, state, direction, bytes, start, end);
     };
     talk.server(0, 'resp', 12);
@@ -591,7 +591,8 @@ describe('any byte stream', () => {
           bench.time_ms += wait_ms;
           bench.send(direction, { ...fields, payload: new Uint8Array(size) });
           const limit = 2 * (TCP_LIMITS.held_segments + 1);
-          for (const { held } of bench.table.states[bench.table.slot]?.streams ?? []) {
+          const state = bench.table.states[bench.table.slot];
+          for (const { held } of state ? [state.stream(0), state.stream(1)] : []) {
             expect(held.length).toBeLessThan(limit);
             for (let i = 1; i < held.length; i++) {
               const end = held[i - 1].sequence + held[i - 1].bytes.length + held[i - 1].missing;
@@ -610,5 +611,5 @@ describe('any byte stream', () => {
 test('the time of a stream is that of its packets', () => {
   const talk = new Talk();
   talk.client(3, 'def');
-  expect(talk.state.streams[0].held[0]).toMatchObject({ frame: 4, time_ms: START_MS, seconds: START_MS / 1000, nanoseconds: 0 });
+  expect(talk.state.stream(0).held[0]).toMatchObject({ frame: 4, time_ms: START_MS, seconds: START_MS / 1000, nanoseconds: 0 });
 });

@@ -22,6 +22,9 @@ export const TCP_LIMITS = {
   window_bytes: 16 << 20,
 };
 
+/** `FlowState.begun`, by direction. */
+const BEGUN = [1, 2] as const;
+
 /**
  * Puts TCP segments in order. Of overlapping segments the first seen wins: what the receiver most likely took, and what a later
  * copy cannot rewrite. A hole is reported, never waited for without bound: it is given up once the receiver has acknowledged it,
@@ -58,26 +61,26 @@ export class TcpOrder {
     // Once something was sent, a SYN is a copy or forged: receivers ignore it (RFC 9293 3.10.7.4), and the stream stands where it stood.
     if (
       (tcp_flags & SYN) !== 0 &&
-      ((flags[slot] & SYNCED[direction]) === 0 || state === undefined || !state.streams[direction].begun)
+      ((flags[slot] & SYNCED[direction]) === 0 || state === undefined || (state.begun & BEGUN[direction]) === 0)
     ) {
       next_sequence[at] = p.tcp_sequence + 1;
       flags[slot] = (flags[slot] & ~GUESSED[direction]) | SYNCED[direction];
     }
     const size = p.payload_end - p.payload + p.payload_missing;
     if (state !== undefined) {
-      const other = state.streams[1 - direction];
-      if (other.held.length > 0) this.judgeAcknowledged(slot, direction, p, size > 0, state);
+      const to = (1 - direction) as 0 | 1;
+      if (state.stream(to).held.length > 0) this.judgeAcknowledged(slot, direction, p, size > 0, state);
       if (size > 0) {
         const acknowledges_beyond =
           (tcp_flags & ACK) !== 0 &&
           ((flags[slot] & SYNCED[1 - direction]) === 0 ||
             ((p.tcp_acknowledgment - next_sequence[slot * 2 + 1 - direction]) | 0) > 0);
-        state.conversation.acknowledges_unseen = acknowledges_beyond || other.lost;
+        state.acknowledges_unseen = acknowledges_beyond || state.stream(to).lost;
         const sequence = tcp_flags & SYN ? (p.tcp_sequence + 1) >>> 0 : p.tcp_sequence;
         this.segment(slot, direction, sequence, p, state);
-        other.lost = false;
+        if (state.stream(to).lost) state.ownStream(to).lost = false;
       }
-      if (state.streams[0].held.length + state.streams[1].held.length > 0) this.judgeAge(slot, p, state);
+      if (state.stream(0).held.length + state.stream(1).held.length > 0) this.judgeAge(slot, p, state);
     } else if (size === 0 && (tcp_flags & (SYN | RST | FIN)) === 0 && (flags[slot] & SYNCED[direction]) === 0) {
       next_sequence[at] = p.tcp_sequence;
       flags[slot] |= SYNCED[direction] | GUESSED[direction];
@@ -100,27 +103,27 @@ export class TcpOrder {
       next_sequence[at] = sequence;
     }
     let ahead = (sequence - next_sequence[at]) | 0;
-    const stream = state.streams[direction];
+    const { held } = state.stream(direction);
     // What the capture began with was a keep-alive, one before what its sender will send (RFC 9293 3.8.4): nothing is missing.
-    if (ahead === 1 && (flags[slot] & GUESSED[direction]) !== 0 && !stream.begun) {
+    if (ahead === 1 && (flags[slot] & GUESSED[direction]) !== 0 && (state.begun & BEGUN[direction]) === 0) {
       next_sequence[at] = sequence;
       ahead = 0;
     }
-    if (stream.held.length > 0 && this.fills(stream, ahead, sequence, p)) {
+    if (held.length > 0 && this.fills(held, ahead, sequence, p)) {
       this.hold(at, direction, sequence, p, state);
       this.release(at, direction, state);
       return;
     }
     if (ahead === 0) {
       this.deliver(at, direction, p.bytes, p.payload, p.payload_end, p.payload_missing, state);
-      if (stream.held.length > 0) this.release(at, direction, state);
+      if (held.length > 0) this.release(at, direction, state);
       return;
     }
     const size = p.payload_end - p.payload + p.payload_missing;
     if (ahead > TCP_LIMITS.window_bytes || ahead < -TCP_LIMITS.window_bytes) {
       this.counters.restarts++;
       this.giveUpHoles(at, direction, state);
-      stream.lost = true;
+      state.ownStream(direction).lost = true;
       this.sink.gap(state, direction, TCP_LIMITS.window_bytes);
       next_sequence[at] = sequence;
       this.deliver(at, direction, p.bytes, p.payload, p.payload_end, p.payload_missing, state);
@@ -135,17 +138,17 @@ export class TcpOrder {
       const start = p.payload + old;
       if (start <= p.payload_end) this.deliver(at, direction, p.bytes, start, p.payload_end, p.payload_missing, state);
       else this.deliver(at, direction, p.bytes, p.payload_end, p.payload_end, size - old, state);
-      if (stream.held.length > 0) this.release(at, direction, state);
+      if (held.length > 0) this.release(at, direction, state);
     } else {
       this.hold(at, direction, sequence, p, state);
     }
   }
 
   /** Does the segment come in sequence and reach into those held? Then what they have, being first, is left to them. */
-  private fills(stream: Stream, ahead: number, sequence: number, p: Packet): boolean {
+  private fills(held: readonly HeldSegment[], ahead: number, sequence: number, p: Packet): boolean {
     const size = p.payload_end - p.payload + p.payload_missing;
     if (ahead > 0 || ahead + size <= 0 || this.held_bytes + size > TCP_LIMITS.held_bytes_all) return false;
-    return ((sequence + size - stream.held[0].sequence) | 0) > 0;
+    return ((sequence + size - held[0].sequence) | 0) > 0;
   }
 
   private deliver(
@@ -159,14 +162,14 @@ export class TcpOrder {
   ): void {
     const { next_sequence } = this.table;
     next_sequence[at] = next_sequence[at] + (end - start) + missing;
-    state.streams[direction].begun = true;
+    state.begun |= BEGUN[direction];
     if (end > start) this.sink.data(state, direction, bytes, start, end);
     if (missing > 0) this.sink.gap(state, direction, missing);
   }
 
   /** Keeps a copy of a segment that came early, in sequence order: of it what no segment held before has. */
   private hold(at: number, direction: 0 | 1, sequence: number, p: Packet, state: FlowState): void {
-    const stream = state.streams[direction];
+    const stream = state.ownStream(direction);
     if (stream.held === NONE_HELD) stream.held = [];
     const { held } = stream;
     const seen = p.payload_end - p.payload;
@@ -222,7 +225,7 @@ export class TcpOrder {
   /** There is no room to hold anything back: what is missing counts as lost at once, so that the stream goes on. */
   private passHole(at: number, direction: 0 | 1, sequence: number, p: Packet, state: FlowState): void {
     const { next_sequence } = this.table;
-    const { held } = state.streams[direction];
+    const { held } = state.stream(direction);
     while (held.length > 0 && ((held[0].sequence - sequence) | 0) < 0) this.giveUpHole(at, direction, state);
     const ahead = (sequence - next_sequence[at]) | 0;
     if (ahead > 0) {
@@ -237,7 +240,8 @@ export class TcpOrder {
 
   /** Delivers the held segments that have become next. */
   private release(at: number, direction: 0 | 1, state: FlowState): void {
-    const stream = state.streams[direction];
+    if (state.stream(direction).held.length === 0) return;
+    const stream = state.ownStream(direction);
     const { next_sequence } = this.table;
     while (stream.held.length > 0) {
       const segment = stream.held[0];
@@ -265,7 +269,7 @@ export class TcpOrder {
   }
 
   private giveUpHole(at: number, direction: 0 | 1, state: FlowState): void {
-    const stream = state.streams[direction];
+    const stream = state.ownStream(direction);
     const { next_sequence } = this.table;
     stream.patience = -1;
     const size = (stream.held[0].sequence - next_sequence[at]) | 0;
@@ -279,7 +283,7 @@ export class TcpOrder {
   private lose(direction: 0 | 1, size: number, state: FlowState): void {
     this.counters.gaps++;
     this.counters.gap_bytes += size;
-    state.streams[direction].lost = true;
+    state.ownStream(direction).lost = true;
     this.sink.gap(state, direction, size);
   }
 
@@ -289,7 +293,7 @@ export class TcpOrder {
    */
   private judgeAcknowledged(slot: number, direction: 0 | 1, p: Packet, answers: boolean, state: FlowState): void {
     const other = (1 - direction) as 0 | 1;
-    const stream = state.streams[other];
+    const stream = state.ownStream(other);
     const at = slot * 2 + other;
     if ((p.tcp_flags & ACK) === 0 || ((p.tcp_acknowledgment - this.table.next_sequence[at]) | 0) <= 0) return;
     if (answers) {
@@ -301,8 +305,8 @@ export class TcpOrder {
   /** After each packet of a flow with a hole: has it lasted too long? */
   private judgeAge(slot: number, p: Packet, state: FlowState): void {
     for (let d = 0 as 0 | 1; ; d = 1) {
-      const stream = state.streams[d];
-      if (stream.held.length > 0) {
+      if (state.stream(d).held.length > 0) {
+        const stream = state.ownStream(d);
         if (stream.patience > 0) stream.patience--;
         const late = p.time_ms - stream.held[0].time_ms > TCP_LIMITS.patience_ms;
         if (stream.patience === 0 || late) this.giveUpHole(slot * 2 + d, d, state);
@@ -320,7 +324,7 @@ export class TcpOrder {
   }
 
   private giveUpHoles(at: number, direction: 0 | 1, state: FlowState): void {
-    const { held } = state.streams[direction];
+    const { held } = state.stream(direction);
     while (held.length > 0) this.giveUpHole(at, direction, state);
   }
 }

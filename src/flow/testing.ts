@@ -138,10 +138,10 @@ export class TcpBench<Sink extends StreamSink = StreamRecorder> {
     let state = table.states[slot];
     if (state === undefined && p.payload_end - p.payload + p.payload_missing > 0) {
       state = new FlowState();
-      state.ports[0] = table.port(slot, 0);
-      state.ports[1] = table.port(slot, 1);
-      state.conversation.is_stream = true;
-      state.conversation.from_start = (table.flags[slot] & FROM_START) !== 0;
+      state.opener_port = table.port(slot, 0);
+      state.responder_port = table.port(slot, 1);
+      state.is_stream = true;
+      state.from_start = (table.flags[slot] & FROM_START) !== 0;
       table.states[slot] = state;
     }
     this.order.receive(slot, direction, p, state);
@@ -171,7 +171,8 @@ export class TcpBench<Sink extends StreamSink = StreamRecorder> {
   get held(): number {
     let sum = 0;
     this.table.forEach((slot) => {
-      for (const { held } of this.table.states[slot]?.streams ?? []) for (const { bytes } of held) sum += bytes.length;
+      const state = this.table.states[slot];
+      for (const { held } of state ? [state.stream(0), state.stream(1)] : []) for (const { bytes } of held) sum += bytes.length;
     });
     return sum;
   }
@@ -272,7 +273,7 @@ export class PduRecorder implements PduSink {
 
   pdu(state: FlowState, direction: 0 | 1, r: Reader, complete: boolean): void {
     const bytes = [...r.bytes.subarray(r.position, r.end)];
-    this.pdus.push({ direction, dissector: state.dissector, bytes, complete, gap_before: state.conversation.gap_before });
+    this.pdus.push({ direction, dissector: state.dissector, bytes, complete, gap_before: state.gap_before });
     this.onPdu(state);
   }
   unrecognised(): void {
@@ -293,10 +294,10 @@ export class FramerBench {
   readonly state = new FlowState();
 
   constructor(port = LP_PORT, is_stream = true, from_start = true) {
-    this.state.ports[0] = 40_000;
-    this.state.ports[1] = port;
-    this.state.conversation.is_stream = is_stream;
-    this.state.conversation.from_start = from_start;
+    this.state.opener_port = 40_000;
+    this.state.responder_port = port;
+    this.state.is_stream = is_stream;
+    this.state.from_start = from_start;
   }
 
   /** A segment, with other bytes around it. */
