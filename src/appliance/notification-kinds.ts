@@ -55,6 +55,12 @@ export const NOTIFICATION_KINDS = {
     title: 'A destination does not take what is forwarded to it',
     what_to_do: 'The details have what the other side said; ot-sensor forward test tries again. Nothing is lost meanwhile.',
   },
+  forwarding_behind: {
+    severity: 'minor',
+    title: 'The queue of a destination fills',
+    what_to_do:
+      'See why it takes so little (ot-sensor forward status), or enlarge its queue: when it is full, the oldest are left out.',
+  },
   forwarding_dropped: {
     severity: 'major',
     title: 'More waited for a destination than its queue holds',

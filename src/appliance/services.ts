@@ -3,6 +3,7 @@ import path from 'node:path';
 import type { ApiContext } from '../api/context.ts';
 import { Backups, type BackupsOptions } from '../backup/schedule.ts';
 import { Forwarder } from '../forward/forwarder.ts';
+import { FORWARDING } from '../forward/settings.ts';
 import { Health } from '../health/health.ts';
 import { log } from '../log.ts';
 import { MANAGED_ZONES } from '../sensor/control.ts';
@@ -91,7 +92,10 @@ export function openServices({
     folders: () => [backups.directory],
     certificateExpires: () => (certificate.exists ? certificate.facts().expires_ms : null),
     lastBackup: () => backups.list()[0]?.created_ms ?? null,
-    forwardingWaiting: () => forwarder.status().reduce((sum, one) => sum + one.waiting, 0),
+    forwardingQueues: () => {
+      const { queue_limit } = settings.read(FORWARDING).value;
+      return forwarder.status().map(({ name, waiting }) => ({ name, waiting, limit: queue_limit }));
+    },
   });
   return {
     version,

@@ -117,6 +117,15 @@ it('a destination is asked to be tried again', async () => {
   expect(await refused('forward', 'retry', 'siem')).toMatch(/there is no destination "siem"/);
 });
 
+it('sanity tells of backups, and of what waits for destinations', async () => {
+  const { stdout } = await ot(['sanity', '--data', folder]);
+  expect(stdout).toMatch(/^last backup +none$/m);
+  await say('backup', 'create', '--config', '');
+  const { stdout: after } = await ot(['sanity', '--data', folder]);
+  expect(after).toMatch(/^last backup +20\d\d-/m);
+  expect(after).toMatch(/^forwarding +log: \d+ waiting$/m);
+});
+
 it('a bundle that was uploaded is discarded', async () => {
   expect(await say('update', 'discard')).toBe('no bundle was staged\n');
 });

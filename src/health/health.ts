@@ -29,6 +29,8 @@ export interface HealthReport {
   last_backup_ms: number | null;
   /** Messages that wait for their destinations. */
   forwarding_waiting: number;
+  /** What waits for each destination, and how much may. */
+  forwarding_queues: ForwardingQueue[];
   /** Of hosts that the SNMP agent does not answer, since the service began. */
   snmp_requests_refused: number;
 }
@@ -65,6 +67,12 @@ export interface InterfaceHealth {
   verdicts: { code: string; text: string }[];
 }
 
+export interface ForwardingQueue {
+  name: string;
+  waiting: number;
+  limit: number;
+}
+
 export interface VolumeHealth {
   path: string;
   total_bytes: number;
@@ -81,7 +89,7 @@ export interface HealthSources {
   folders?: () => string[];
   certificateExpires?: () => number | null;
   lastBackup?: () => number | null;
-  forwardingWaiting?: () => number;
+  forwardingQueues?: () => ForwardingQueue[];
 }
 
 /** Counting rows reads whole indexes: not for every question, and so many at a time, some milliseconds. */
@@ -106,8 +114,9 @@ export class Health {
   }
 
   report(): HealthReport {
-    const { version, directory, notifications, folders, certificateExpires, lastBackup, forwardingWaiting } = this.sources;
+    const { version, directory, notifications, folders, certificateExpires, lastBackup, forwardingQueues } = this.sources;
     const open = notifications.list({ open: true, limit: 1000 });
+    const queues = forwardingQueues?.() ?? [];
     const { stored, open_alerts } = this.counts();
     const worst = open.some((one) => one.severity === 'critical') ? 'critical' : 'degraded';
     return {
@@ -124,7 +133,8 @@ export class Health {
       open_alerts,
       open_notifications: open.length,
       last_backup_ms: lastBackup?.() ?? null,
-      forwarding_waiting: forwardingWaiting?.() ?? 0,
+      forwarding_waiting: queues.reduce((sum, { waiting }) => sum + waiting, 0),
+      forwarding_queues: queues,
       snmp_requests_refused: this.snmp_requests_refused,
     };
   }

@@ -30,6 +30,12 @@ export const HEALTH = defineSettings({
         default: 30,
         description: 'So long before it expires a certificate is told of.',
       }),
+      queue_used_percent: Type.Integer({
+        minimum: 1,
+        maximum: 100,
+        default: 50,
+        description: 'A queue of a destination that is so full is told of.',
+      }),
       clock_step_seconds: Type.Integer({
         minimum: 1,
         maximum: 86_400,

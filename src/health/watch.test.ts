@@ -19,6 +19,7 @@ let store: StoreAccess;
 let clock: { wall_ms: number; steady_ms: number };
 let expires_ms: number | null;
 let watch: HealthWatch;
+let queues: { name: string; waiting: number; limit: number }[];
 
 beforeEach(() => {
   folder = fs.mkdtempSync(path.join(os.tmpdir(), 'ot-sensor-'));
@@ -27,8 +28,16 @@ beforeEach(() => {
   store = new StoreAccess(folder);
   clock = { wall_ms: 1_700_000_000_000, steady_ms: 0 };
   expires_ms = null;
+  queues = [];
   const { notifications, settings } = management;
-  const health = new Health({ version: '1', directory: folder, store, notifications, certificateExpires: () => expires_ms });
+  const health = new Health({
+    version: '1',
+    directory: folder,
+    store,
+    notifications,
+    certificateExpires: () => expires_ms,
+    forwardingQueues: () => queues,
+  });
   // The machine that runs the tests may be full.
   settings.write(HEALTH, { disk_used_percent: 100, memory_available_percent: 0 }, 'test', 0);
   watch = new HealthWatch(health, notifications, settings, { wall_ms: () => clock.wall_ms, steady_ms: () => clock.steady_ms });
@@ -98,6 +107,18 @@ it('a sensor that ended is told of, one that never ran is not missed', () => {
   writer = new Writer(folder);
   watch.look();
   expect(open()).toEqual([]);
+});
+
+it('a queue that fills is told of before anything is left out of it', () => {
+  const waits = (waiting: number) => {
+    queues = [{ name: 'siem', waiting, limit: 1000 }];
+    watch.look();
+    return open();
+  };
+  expect(waits(499)).toEqual([]);
+  expect(waits(500)).toEqual(['forwarding_behind']);
+  expect(management.notifications.list({ open: true })[0].details).toEqual({ destination: 'siem', waiting: 500, limit: 1000 });
+  expect(waits(10)).toEqual([]);
 });
 
 it('a certificate near its end', () => {

@@ -52,6 +52,11 @@ export class HealthWatch {
       days < 0 ? 'The certificate has expired.' : `The certificate expires in ${Math.floor(days)} days.`,
       { expires_ms: expires },
     ]);
+    for (const { name, waiting, limit } of report.forwarding_queues)
+      this.tell('forwarding_behind', name, waiting >= (limit * limits.queue_used_percent) / 100, () => [
+        `${numberText(waiting)} wait for the destination ${name}, of ${numberText(limit)} that may.`,
+        { destination: name, waiting, limit },
+      ]);
     this.lookAtSensor(report, limits.silent_minutes);
     this.lookAtClock(limits.clock_step_seconds);
     return report;

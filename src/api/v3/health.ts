@@ -55,6 +55,7 @@ const Health = Type.Object({
   open_notifications: Type.Integer(),
   last_backup_ms: Nullable(Ms),
   forwarding_waiting: Type.Integer(),
+  forwarding_queues: Type.Array(Type.Object({ name: Text(), waiting: Type.Integer(), limit: Type.Integer() })),
   snmp_requests_refused: Type.Integer({ description: 'Of hosts that are not allowed.' }),
 });
 const Notification = Type.Object({
