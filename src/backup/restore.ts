@@ -199,7 +199,7 @@ export function useData(data: string): RestoreStatus & Lock {
     if (held !== null && (journal === null || !isHalf(journal))) return { ...status, close: () => held.close() };
     held?.close();
     if (performance.now() - begun > WAIT_MS)
-      throw new OperatingError('conflict', `a restore is under way in ${data}: wait until it is done`);
+      throw new OperatingError('conflict', `a restore or an update is under way in ${data}: wait until it is done`);
   }
 }
 

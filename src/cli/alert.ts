@@ -5,8 +5,8 @@ import { ALERT_STATUSES, type AlertStatus, OperatorStore } from '../store/operat
 import { StoreReader } from '../store/queries.ts';
 import { integer } from './arguments.ts';
 import { dataOption, endText, timeText } from './data.ts';
+import { managed, note } from './managed.ts';
 import { printable } from './table.ts';
-import { managed } from './users.ts';
 
 export function register(program: Command): void {
   program
@@ -49,9 +49,8 @@ async function alert(id: number, { data, status, comment }: Arguments): Promise<
             'conflict',
             `after alert ${id} was closed the same was found again, and is an alert of its own`,
           );
-        const entry = { actor: 'root', address: '', subject: `${id}`, outcome: 'done' as const };
-        if (status !== undefined) audit.add({ ...entry, action: 'alert.status', details: { status } });
-        if (comment !== undefined) audit.add({ ...entry, action: 'alert.comment', details: {} });
+        if (status !== undefined) note(audit, 'alert.status', `${id}`, { status });
+        if (comment !== undefined) note(audit, 'alert.comment', `${id}`);
       } finally {
         operator.close();
       }

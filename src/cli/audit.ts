@@ -2,8 +2,8 @@ import type { Command } from 'commander';
 import { integer } from './arguments.ts';
 import { dataOption, timeText } from './data.ts';
 import { EXIT_FINDINGS } from './failure.ts';
+import { managed } from './managed.ts';
 import { type Format, format, printRows } from './table.ts';
-import { managed } from './users.ts';
 
 export function register(program: Command): void {
   const audit = program.command('audit').description('who did what, from where');

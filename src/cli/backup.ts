@@ -1,10 +1,7 @@
 import fs from 'node:fs';
 import path from 'node:path';
 import { type Command, Option } from 'commander';
-import { ApplianceDatabase } from '../appliance/database.ts';
-import { Notifications } from '../appliance/notifications.ts';
 import { OUTBOUND, SettingsOutbound } from '../appliance/outbound.ts';
-import { Settings } from '../appliance/settings.ts';
 import type { Opening } from '../backup/cipher.ts';
 import { type BackupResult, createBackup } from '../backup/create.ts';
 import { trustedKeys } from '../backup/keys.ts';
@@ -12,13 +9,14 @@ import { openBackup, type TrustedKeys } from '../backup/manifest.ts';
 import { parseFileName } from '../backup/names.ts';
 import { type Appliance, directoryOf, requestOf } from '../backup/request.ts';
 import { Backups } from '../backup/schedule.ts';
-import { BACKUP, type BackupSettings } from '../backup/settings.ts';
+import { BACKUP } from '../backup/settings.ts';
 import { verifyBackup } from '../backup/verify.ts';
 import { OperatingError } from '../errors.ts';
-import { AuditLog } from '../users/audit.ts';
+import type { AuditLog } from '../users/audit.ts';
 import { integer } from './arguments.ts';
 import { dataOption, timeText } from './data.ts';
 import { fileReason } from './failure.ts';
+import { managed, note } from './managed.ts';
 import { DEFAULT_CONFIG } from './run.ts';
 import { type Format, format, jsonText, printRows } from './table.ts';
 
@@ -119,19 +117,6 @@ export function openingOf({ passphraseFile, privateKey }: OpeningArguments): Ope
 
 export const trustOf = ({ data, key, unverified }: OpeningArguments): TrustedKeys => (unverified ? null : trustedKeys(data, key));
 
-/** Its settings too, so that the appliance and its commands do the same. */
-function applianceOf(data: string, config: string, version: string): { appliance: Appliance; settings: BackupSettings } {
-  if (!fs.existsSync(data)) throw new OperatingError('not_found', `${data}: no such folder; name the data directory with --data`);
-  const database = new ApplianceDatabase(data);
-  try {
-    const config_file = fs.existsSync(config) ? path.resolve(config) : '';
-    const appliance = { data: path.resolve(data), config_file, product_version: version };
-    return { appliance, settings: new Settings(database).read(BACKUP).value };
-  } finally {
-    database.close();
-  }
-}
-
 async function create(version: string, args: DataArguments & { config: string; out?: string }): Promise<void> {
   const { file, size, left_out } = await (args.out === undefined
     ? backUp(version, 'manual', args)
@@ -140,9 +125,14 @@ async function create(version: string, args: DataArguments & { config: string; o
   for (const what of left_out) process.stderr.write(`ot-sensor: left out, since it may hold secrets: ${what}\n`);
 }
 
+/** Beside those that the settings speak of. */
 function createIn(version: string, out: string, { data, config }: DataArguments & { config: string }): Promise<BackupResult> {
-  const { appliance, settings } = applianceOf(data, config, version);
-  return createBackup({ ...requestOf(appliance, settings, 'manual', Date.now()), directory: path.resolve(out) });
+  return managed(data, async ({ settings, audit }) => {
+    const request = requestOf(applianceOf(data, config, version), settings.read(BACKUP).value, 'manual', Date.now());
+    const made = await createBackup({ ...request, directory: path.resolve(out) });
+    note(audit, 'backup.create', path.basename(made.file));
+    return made;
+  });
 }
 
 /** As the service makes one: to the stores too, with its limits, and remembered. */
@@ -151,8 +141,18 @@ export async function backUp(
   reason: string,
   { data, config }: DataArguments & { config: string },
 ): Promise<BackupResult> {
-  return withBackups(version, { data, config }, (backups) => backups.create(reason));
+  return withBackups(version, { data, config }, async (backups, audit) => {
+    const made = await backups.create(reason);
+    note(audit, 'backup.create', path.basename(made.file), { reason });
+    return made;
+  });
 }
+
+const applianceOf = (data: string, config: string, product_version: string): Appliance => ({
+  data: path.resolve(data),
+  config_file: fs.existsSync(config) ? path.resolve(config) : '',
+  product_version,
+});
 
 /** The service's, over its database, for as long as `act` takes. */
 async function withBackups<Result>(
@@ -160,26 +160,22 @@ async function withBackups<Result>(
   { data, config }: DataArguments & { config: string },
   act: (backups: Backups, audit: AuditLog) => Result | Promise<Result>,
 ): Promise<Result> {
-  const { appliance } = applianceOf(data, config, version);
-  const database = new ApplianceDatabase(data);
-  try {
-    const settings = new Settings(database);
+  return managed(data, ({ database, settings, notifications, audit }) => {
     const backups = new Backups({
-      appliance,
+      appliance: applianceOf(data, config, version),
       database,
       settings,
-      notifications: new Notifications(database),
+      notifications,
       network: new SettingsOutbound(() => settings.read(OUTBOUND).value),
       create: (request) => createBackup(request),
-      onStep({ kind, outcome, reason: store, message }) {
+      onStep({ kind, outcome, reason, file, message }) {
+        note(audit, `backup.${kind}`, file, { reason, message }, outcome === 'done' ? 'done' : 'refused');
         if (kind === 'store' && outcome === 'failed')
-          process.stderr.write(`ot-sensor: it could not be copied to ${store}: ${message}\n`);
+          process.stderr.write(`ot-sensor: it could not be copied to ${reason}: ${message}\n`);
       },
     });
-    return await act(backups, new AuditLog(database));
-  } finally {
-    database.close();
-  }
+    return act(backups, audit);
+  });
 }
 
 async function runs({ data, limit, format }: DataArguments & { limit: number; format: Format }): Promise<void> {
@@ -200,12 +196,12 @@ async function remove(name: string, { data }: DataArguments): Promise<void> {
   await withBackups('0.0.0', { data, config: '' }, (backups, audit) => {
     backups.remove(path.basename(name));
     const subject = path.basename(name);
-    audit.add({ actor: 'root', address: '', action: 'backup.delete', subject, outcome: 'done', details: {} });
+    note(audit, 'backup.delete', subject);
   });
 }
 
 async function list({ data, directory, format }: DataArguments & { directory?: string; format: Format }): Promise<void> {
-  const where = directory ?? directoryOf({ data }, applianceOf(data, '', '').settings);
+  const where = directory ?? (await managed(data, ({ settings }) => directoryOf({ data }, settings.read(BACKUP).value)));
   const names = fs.existsSync(where) ? fs.readdirSync(where) : [];
   const rows = names.flatMap((name) => {
     const parsed = parseFileName(name);

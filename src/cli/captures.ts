@@ -8,8 +8,8 @@ import { OperatingError } from '../errors.ts';
 import { MANAGED_ZONES } from '../sensor/control.ts';
 import { dataOption, timeText } from './data.ts';
 import { EXIT_FAILURE, fileReason } from './failure.ts';
+import { managed, note } from './managed.ts';
 import { type Format, format, jsonText, printRows } from './table.ts';
-import { managed } from './users.ts';
 
 interface Arguments {
   data: string;
@@ -56,7 +56,7 @@ Examples:
     .action((name: string, { data }: Arguments) =>
       within(data, async (all) => {
         all.delete(name);
-        await note(data, 'capture.delete', name);
+        await noteIn(data, 'capture.delete', name);
       }),
     );
 }
@@ -76,8 +76,7 @@ async function within(data: string, act: (captures: Captures) => unknown): Promi
   });
 }
 
-const note = (data: string, action: string, subject: string) =>
-  managed(data, ({ audit }) => audit.add({ actor: 'root', address: '', action, subject, outcome: 'done', details: {} }));
+const noteIn = (data: string, action: string, subject: string) => managed(data, ({ audit }) => note(audit, action, subject));
 
 function shown(capture: UploadedCapture, captures: Captures): void {
   const { state } = capture;
@@ -109,7 +108,7 @@ async function upload(file: string, { data, name = path.basename(file) }: Argume
   }
   await within(data, async (captures) => {
     await captures.upload(name, fs.createReadStream('', { fd }));
-    await note(data, 'capture.upload', name);
+    await noteIn(data, 'capture.upload', name);
     process.stdout.write(`${name} is kept; ot-sensor captures play ${name} says what is in it\n`);
   });
 }
@@ -117,7 +116,7 @@ async function upload(file: string, { data, name = path.basename(file) }: Argume
 async function play(name: string, { data }: Arguments): Promise<void> {
   await within(data, async (captures) => {
     captures.play(name);
-    await note(data, 'capture.play', name);
+    await noteIn(data, 'capture.play', name);
     await captures.idle();
     const played = captures.get(name);
     if (played.state === 'failed') process.exitCode = EXIT_FAILURE;

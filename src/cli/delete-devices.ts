@@ -5,7 +5,7 @@ import { OperatingError } from '../errors.ts';
 import type { AuditLog } from '../users/audit.ts';
 import { integer } from './arguments.ts';
 import { dataOption, time } from './data.ts';
-import { managed } from './users.ts';
+import { managed, note } from './managed.ts';
 
 const id = integer(1, Number.MAX_SAFE_INTEGER);
 
@@ -61,6 +61,3 @@ function deleteAll(store: StoreAccess, since_ms: number, audit: AuditLog): void 
   note(audit, 'device.delete_unseen', new Date(since_ms).toISOString(), { deleted });
   process.stdout.write(`${deleted} devices were deleted\n`);
 }
-
-const note = (audit: AuditLog, action: string, subject: string, details = {}): void =>
-  audit.add({ actor: 'root', address: '', action, subject, outcome: 'done', details });

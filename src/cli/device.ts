@@ -3,7 +3,7 @@ import { OperatingError } from '../errors.ts';
 import { type MarkChanges, OperatorStore } from '../store/operator.ts';
 import { integer } from './arguments.ts';
 import { dataOption } from './data.ts';
-import { managed } from './users.ts';
+import { managed, note } from './managed.ts';
 
 export function register(program: Command): void {
   const flag = (name: string, description: string) =>
@@ -52,14 +52,7 @@ async function device(id: number, args: Arguments): Promise<void> {
     try {
       if (!operator.mark(id, changes, 'root', Date.now()))
         throw new OperatingError('not_found', `there is no device ${id} in ${args.data}`);
-      audit.add({
-        actor: 'root',
-        address: '',
-        action: 'device.mark',
-        subject: `${id}`,
-        outcome: 'done',
-        details: { ...changes },
-      });
+      note(audit, 'device.mark', `${id}`, { ...changes });
     } finally {
       operator.close();
     }

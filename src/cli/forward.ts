@@ -8,13 +8,12 @@ import { StoreAccess } from '../appliance/store-access.ts';
 import { OperatingError } from '../errors.ts';
 import { askRetry, beginDestinations, storedStatuses, testDestination } from '../forward/forwarder.ts';
 import { FORWARDING } from '../forward/settings.ts';
+import { ROOT } from '../users/users.ts';
 import { version } from '../version.ts';
 import { dataOption, timeText } from './data.ts';
 import { EXIT_FINDINGS, fileReason } from './failure.ts';
+import { managed, note } from './managed.ts';
 import { type Format, format, printable, printRows } from './table.ts';
-import { managed } from './users.ts';
-
-const AS_ROOT = { actor: 'root', address: '', outcome: 'done' } as const;
 
 interface DataArguments {
   data: string;
@@ -131,7 +130,7 @@ function test(name: string, args: DataArguments): Promise<void> {
     const outbound = new SettingsOutbound(() => settings.read(OUTBOUND).value);
     const directory = path.join(args.data, FORWARD_FOLDER);
     const { ok, said } = await testDestination(name, { database, settings, outbound, directory, version: version() });
-    audit.add({ ...AS_ROOT, action: 'forwarding.test', subject: name, details: { ok } });
+    note(audit, 'forwarding.test', name, { ok });
     if (!ok) process.exitCode = EXIT_FINDINGS;
     process.stdout.write(`${printable(`${name}: ${ok ? 'taken' : 'not taken'}: ${said}`)}\n`);
   });
@@ -146,8 +145,8 @@ function set(file: string, { data }: DataArguments): Promise<void> {
   // The first thing that is ever done on an appliance may be this.
   fs.mkdirSync(data, { recursive: true });
   return managed(data, ({ database, settings, notifications, audit }) => {
-    const { version: stored } = settings.write(FORWARDING, given, AS_ROOT.actor, Date.now());
-    audit.add({ ...AS_ROOT, action: 'settings.change', subject: FORWARDING.name, details: { version: stored } });
+    const { version: stored } = settings.write(FORWARDING, given, ROOT.name, Date.now());
+    note(audit, 'settings.change', FORWARDING.name, { version: stored });
     const store = new StoreAccess(data);
     try {
       beginDestinations({ database, settings, notifications, store });

@@ -5,8 +5,8 @@ import type { SettingsSection } from '../appliance/settings.ts';
 import { OperatingError } from '../errors.ts';
 import { integer } from './arguments.ts';
 import { dataOption, timeText } from './data.ts';
+import { managed, note } from './managed.ts';
 import { type Format, format, printRows } from './table.ts';
-import { managed } from './users.ts';
 
 /** The managed settings, by the same words as the API. */
 export function register(program: Command): void {
@@ -90,13 +90,6 @@ async function set(section: SettingsSection, file: string, { data }: { data: str
   }
   await managed(data, ({ settings, audit }) => {
     const { version } = settings.write(section, value, 'root', Date.now());
-    audit.add({
-      actor: 'root',
-      address: '',
-      action: 'settings.change',
-      subject: section.name,
-      outcome: 'done',
-      details: { version },
-    });
+    note(audit, 'settings.change', section.name, { version });
   });
 }

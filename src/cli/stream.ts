@@ -3,8 +3,8 @@ import { newestPosition, newsSince, positionOf, positionText } from '../applianc
 import { StoreAccess } from '../appliance/store-access.ts';
 import { StoreError } from '../store/errors.ts';
 import { dataOption } from './data.ts';
+import { managed } from './managed.ts';
 import { jsonText } from './table.ts';
-import { managed } from './users.ts';
 
 const LOOK_MS = 500;
 

@@ -85,6 +85,8 @@ describe('backups', () => {
     const data = ['--data', 'plant'];
     await run('replay', PLANT, ...data);
     const [file] = (await run('backup', 'create', ...data, '--config', '')).split(': ');
+    const audit = lines<{ action: string }>(await run('audit', 'list', ...data, '--format', 'jsonl'));
+    expect(audit.map(({ action }) => action)).toEqual(['backup.create', 'backup.backup']);
     const rows = lines<{ file: string }>(await run('backup', 'list', ...data, '--format', 'jsonl'));
     expect(rows.map((row) => path.resolve(folder, row.file))).toEqual([file]);
     expect(await run('backup', 'verify', file, ...data)).toMatch(/restores; .* rows, signed with [0-9A-F]{16}$/m);

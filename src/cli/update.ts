@@ -28,9 +28,9 @@ import { oneOf } from './arguments.ts';
 import { backUp, configOption } from './backup.ts';
 import { dataOption, time, timeText } from './data.ts';
 import { EXIT_FINDINGS, fileReason } from './failure.ts';
+import { managed, note } from './managed.ts';
 import { DEFAULT_CONFIG, dataOf } from './run.ts';
 import { printable } from './table.ts';
-import { managed } from './users.ts';
 
 /** Where an appliance has the program and the root keys. */
 export const DEFAULT_ROOT = '/opt/ot-sensor';
@@ -345,7 +345,7 @@ async function discard({ data }: { data: string }): Promise<void> {
       const staged = updates.staged();
       updates.discard();
       const subject = staged === null ? '' : `${staged.kind} ${staged.version}`;
-      audit.add({ actor: 'root', address: '', action: 'update.discard', subject, outcome: 'done', details: {} });
+      note(audit, 'update.discard', subject);
       process.stdout.write(`${subject === '' ? 'no bundle was staged' : `${subject} was discarded`}\n`);
     }),
   );
@@ -407,14 +407,7 @@ async function tell(data: string, steps: readonly UpdateStep[]): Promise<void> {
   await asOwnerOf(data, () =>
     managed(data, ({ audit, notifications }) => {
       for (const { step, outcome, kind, from, to, message } of steps)
-        audit.add({
-          actor: 'root',
-          address: '',
-          action: `update.${step}`,
-          subject: `${kind} ${to}`,
-          outcome: outcome === 'done' ? 'done' : 'refused',
-          details: { from, message },
-        });
+        note(audit, `update.${step}`, `${kind} ${to}`, { from, message }, outcome === 'done' ? 'done' : 'refused');
       const failed = steps.find((one) => one.outcome === 'failed');
       const last = steps.at(-1);
       if (failed !== undefined)

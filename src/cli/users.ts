@@ -1,13 +1,12 @@
 import fs from 'node:fs';
 import { type Command, Option } from 'commander';
-import { type Management, openManagement } from '../appliance/management.ts';
-import { recoverRestore } from '../backup/restore.ts';
 import { OperatingError } from '../errors.ts';
 import { randomPassword } from '../users/passwords.ts';
 import { ROLES, type Role } from '../users/permissions.ts';
 import { ROOT } from '../users/users.ts';
 import { integer } from './arguments.ts';
 import { dataOption, time, timeText } from './data.ts';
+import { managed } from './managed.ts';
 import { type Format, format, printRows } from './table.ts';
 
 interface Arguments {
@@ -73,22 +72,6 @@ Examples:
   $ sudo -u ot-sensor ot-sensor users reset-password admin --data /var/lib/ot-sensor
   $ ot-sensor users tokens create siem --user anna --role read_only`,
   );
-}
-
-/** Runs with the appliance's database open. */
-export async function managed<Result>(data: string, act: (management: Management) => Result | Promise<Result>): Promise<Result> {
-  if (!fs.existsSync(data))
-    throw new OperatingError(
-      'not_found',
-      `there is no data directory ${data}; name it with --data, or start ot-sensor serve once`,
-    );
-  recoverRestore(data);
-  const management = openManagement(data);
-  try {
-    return await act(management);
-  } finally {
-    management.database.close();
-  }
 }
 
 async function list({ data, format }: Arguments): Promise<void> {

@@ -16,9 +16,9 @@ import { ot_sensor } from '../proto/facts.js';
 import { integer } from './arguments.ts';
 import { dataOption, timeText } from './data.ts';
 import { EXIT_FAILURE, EXIT_FINDINGS } from './failure.ts';
+import { managed, note } from './managed.ts';
 import { Progress } from './progress.ts';
 import { type Format, format, printable, printRows } from './table.ts';
-import { managed } from './users.ts';
 import { loadPolicy, readZoneFile, registry } from './zone-file.ts';
 
 export function register(program: Command): void {
@@ -88,7 +88,7 @@ async function apply(file: string, { data, comment }: { data: string; comment: s
   await managed(data, ({ database, audit }) => {
     const result = new ZonePolicies(database, data).apply(text, comment, 'root', Date.now());
     const details = { version: result.version, comment };
-    audit.add({ actor: 'root', address: '', action: 'zones.apply', subject: 'zones', outcome: 'done', details });
+    note(audit, 'zones.apply', 'zones', details);
     applied(result);
   });
 }
@@ -112,7 +112,7 @@ async function rollBack(version: number, { data }: { data: string }): Promise<vo
     const policies = new ZonePolicies(database, data);
     const result = policies.apply(policies.text(version), `version ${version} again`, 'root', Date.now());
     const details = { version: result.version, comment: `version ${version} again` };
-    audit.add({ actor: 'root', address: '', action: 'zones.apply', subject: 'zones', outcome: 'done', details });
+    note(audit, 'zones.apply', 'zones', details);
     applied(result);
   });
 }
