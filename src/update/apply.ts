@@ -19,6 +19,7 @@ import { asOwnerOf } from '../backup/owner.ts';
 import { holdAlone, recoverRestore } from '../backup/restore.ts';
 import { OperatingError } from '../errors.ts';
 import type { PublicKey } from '../signing/minisign.ts';
+import { StoreError } from '../store/errors.ts';
 import { DATABASE_FILE } from '../store/writer.ts';
 import { checkApplies, openBundle, type UpdateKind, type UpdateManifest } from './manifest.ts';
 import { compareVersions } from './versions.ts';
@@ -143,6 +144,14 @@ export type UpdateStatus = Record<UpdateKind, KindStatus>;
  * (`archive`, `signature`, `update`, `conflict`).
  */
 export async function applyUpdate(request: UpdateRequest, hooks: UpdateHooks): Promise<UpdateManifest> {
+  try {
+    return await install(request, hooks);
+  } catch (error) {
+    throw asUpdate(error, 'the update');
+  }
+}
+
+async function install(request: UpdateRequest, hooks: UpdateHooks): Promise<UpdateManifest> {
   const { root, data } = request;
   fs.mkdirSync(root, { recursive: true });
   const held = lock(path.join(root, LOCK), 'an update');
@@ -614,7 +623,7 @@ function schemaOf(file: string): number {
 }
 
 function asUpdate(error: unknown, version: string): unknown {
-  if (error instanceof OperatingError) return error;
+  if (error instanceof OperatingError || error instanceof StoreError) return error;
   return new OperatingError('update', `${version} was not installed, and all is as it was: ${reasonOf(error)}`, { cause: error });
 }
 

@@ -1,12 +1,15 @@
+import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
 import path from 'node:path';
 import zlib from 'node:zlib';
 import Database from 'better-sqlite3';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { useData } from '../backup/restore.ts';
 import { countDevices, makeAppliance, remove, temporaryFolder } from '../backup/testing.ts';
-import { killedBeforeChange } from '../kill/testing.ts';
+import type { OperatingError } from '../errors.ts';
+import { FILE_CHANGES, killedBeforeChange } from '../kill/testing.ts';
 import { generateKey, type SecretKey } from '../signing/minisign.ts';
+import type { StoreError } from '../store/errors.ts';
 import { DATABASE_FILE } from '../store/writer.ts';
 import {
   applyUpdate,
@@ -370,6 +373,129 @@ describe('killed when the new version was started', () => {
     expect([recoverUpdate(root).restart, current(), seen()]).toEqual([false, '2.0.0', 'seen since']);
     use.close();
     expect(updateStatus(root).software.state).toBe('installed');
+  });
+});
+
+/** What each fault of a disk keeps from being done; what frees room is done on one that is full. */
+const REFUSED = {
+  ENOSPC: ['openSync', 'writeFileSync', 'copyFileSync', 'mkdirSync', 'symlinkSync', 'linkSync'],
+  EROFS: [...FILE_CHANGES, 'chownSync'],
+} as const;
+
+/** While `act` is under way the disk has the fault from the n-th change on. False: there were fewer. */
+async function withFault(code: keyof typeof REFUSED, n: number, act: () => Promise<void>): Promise<boolean> {
+  let left = n;
+  const refuse = (args: unknown[], syscall: string): void => {
+    // What is only read can be read; locks are SQLite's.
+    if (syscall.startsWith('open') && (args[1] === 'r' || args[1] === undefined)) return;
+    if (--left <= 0) throw Object.assign(new Error(`${code}: no good, ${syscall} '${args[0]}'`), { code, syscall });
+  };
+  const spies = [
+    ...REFUSED[code].map((name) => {
+      const real = fs[name] as (...args: unknown[]) => unknown;
+      return vi.spyOn(fs, name).mockImplementation(((...args: unknown[]) => {
+        refuse(args, name);
+        return real(...args);
+      }) as never);
+    }),
+    (() => {
+      const real = fs.promises.open;
+      return vi.spyOn(fs.promises, 'open').mockImplementation((async (...args: Parameters<typeof real>) => {
+        refuse(args, 'open');
+        return real(...args);
+      }) as never);
+    })(),
+  ];
+  try {
+    await act();
+  } finally {
+    for (const spy of spies) spy.mockRestore();
+  }
+  return left <= 0;
+}
+
+describe('on a disk that is', () => {
+  const WORDS = /make room and try again|mounted read-only/;
+
+  it.each(['ENOSPC', 'EROFS'] as const)(
+    'at fault (%s) from any change on, an update says so and is done whole or not at all',
+    {
+      timeout: 600_000,
+    },
+    async (code) => {
+      await applyUpdate(requestFor(await bundle('1.0.0')), hooks());
+      const request = requestFor(await bundle('2.0.0'));
+      let failed = 0;
+      for (let n = 1, faulty = true; faulty; n++) {
+        let error: Error | null = null;
+        faulty = await withFault(code, n, () =>
+          applyUpdate(request, hooks()).then(
+            () => {},
+            (fault) => {
+              error = fault;
+            },
+          ),
+        );
+        if (error !== null) {
+          failed++;
+          // Of the lock, which is a database, the store says it with its help.
+          const { message, code: kind } = error as OperatingError | StoreError;
+          const said = kind === 'store_unwritable' || kind === 'store_full' ? 'make room and try again' : message;
+          expect([n, said]).toEqual([n, expect.stringMatching(WORDS)]);
+        }
+        // Whatever it was left as, the services run; and the next start puts right what could not be.
+        expect([n, running]).toEqual([n, current()]);
+        recoverUpdate(root);
+        const found = state();
+        expect([n, found]).toEqual([n, found === '2.0.0' ? '2.0.0' : '1.0.0']);
+        if (error === null) expect([n, found]).toEqual([n, '2.0.0']);
+        if (found === '2.0.0') await rollbackUpdate(root, hooks());
+        expect([n, state()]).toEqual([n, '1.0.0']);
+      }
+      expect(failed).toBeGreaterThan(20);
+      await applyUpdate(request, hooks());
+      expect([state(), leftovers()]).toEqual(['2.0.0', []]);
+    },
+  );
+
+  it.skipIf(process.getuid?.() !== 0)('really full, sooner or later, or read-only', { timeout: 600_000 }, async () => {
+    const disk = at('disk');
+    fs.mkdirSync(disk);
+    const mount = (...options: string[]) => execFileSync('mount', [...options, disk]);
+    mount('-t', 'tmpfs', '-o', 'size=64m', 'tmpfs');
+    try {
+      fs.cpSync(data, path.join(disk, 'data'), { recursive: true });
+      [root, data] = [path.join(disk, 'opt'), path.join(disk, 'data')];
+      await applyUpdate(requestFor(await bundle('1.0.0')), hooks());
+      const file = await bundle('2.0.0');
+      const used = () =>
+        Number(execFileSync('df', ['--output=used', '--block-size=1', disk], { encoding: 'utf8' }).split('\n')[1]);
+      let refused = 0;
+      for (let room = 0; ; room += 48 << 10) {
+        mount('-o', `remount,size=${used() + room}`);
+        const said = await applyUpdate(requestFor(file), hooks()).then(
+          () => '',
+          (error: Error) => error.message,
+        );
+        expect([room, running]).toEqual([room, current()]);
+        if (said === '') break;
+        refused++;
+        expect([room, said]).toEqual([room, expect.stringMatching(/make room|is full/)]);
+        mount('-o', 'remount,size=64m');
+        recoverUpdate(root);
+        expect([room, state(), leftovers()]).toEqual([room, '1.0.0', []]);
+      }
+      expect(refused).toBeGreaterThan(3);
+      mount('-o', 'remount,size=64m');
+      expect(state()).toBe('2.0.0');
+      mount('-o', 'remount,ro');
+      await expect(applyUpdate(requestFor(file), hooks())).rejects.toThrow(/read-only/);
+      mount('-o', 'remount,rw');
+      await applyUpdate(requestFor(await bundle('3.0.0')), hooks());
+      expect(state()).toBe('3.0.0');
+    } finally {
+      execFileSync('umount', [disk]);
+    }
   });
 });
 
