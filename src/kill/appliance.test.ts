@@ -7,11 +7,13 @@ import fs from 'node:fs';
 import path from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { APPLIANCE_FILE, ApplianceDatabase } from '../appliance/database.ts';
+import { Settings } from '../appliance/settings.ts';
 import { createBackup } from '../backup/create.ts';
 import { trustedKeys } from '../backup/keys.ts';
 import { DATABASES } from '../backup/manifest.ts';
 import { parseFileName } from '../backup/names.ts';
 import { applyRestore, confirmRestore, restoreStatus, undoRestore, useData } from '../backup/restore.ts';
+import { BACKUP } from '../backup/settings.ts';
 import { addDevices, countDevices, makeAppliance, SECRET } from '../backup/testing.ts';
 import { verifyBackup } from '../backup/verify.ts';
 import { DIST, ot, remove, temporaryFolder } from '../cli/testing.ts';
@@ -47,6 +49,9 @@ const backupsIn = (folder: string): string[] =>
 it('a backup', { timeout }, async () => {
   const { data, directory } = makeAppliance(folder, 5000);
   fs.rmSync(directory, { recursive: true, force: true });
+  const database = new ApplianceDatabase(data);
+  new Settings(database).write(BACKUP, { passphrase: SECRET, keep_count: 100 }, 'anna', 2000);
+  database.close();
   const backups = path.join(data, 'backups');
   const trusted = trustedKeys(data);
   const rows = { devices: 5000 };

@@ -217,7 +217,7 @@ it('the service, whose answers are promises', { timeout }, async () => {
   };
   await killAtRandomMoments({
     name: 'serve',
-    lasts_ms: 2500,
+    lasts_ms: 5000,
     before(number) {
       said = [];
       alert = 1 + (number % 10);
