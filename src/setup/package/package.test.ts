@@ -204,6 +204,28 @@ END
     ]);
   });
 
+  it('installs what was asked for over the API: as root, with the data as its owner', async () => {
+    const sign = '--secret-key signing.key --public-key signing.pub';
+    await done(`cd /srv && ot-sensor update make-key root && ot-sensor update make-key signing
+      ot-sensor update certify-key signing.pub --root-secret-key root.key --from 2020-01-01 --to 2099-01-01
+      install -m 0640 -g ot-sensor root.pub /etc/ot-sensor/update-root.pub
+      cp -a /opt/ot-sensor/package release && sed -i 's/${NEW}/101.0.0/' release/package.json
+      ot-sensor update build release --set-version 101.0.0 --out 101.bundle && ot-sensor update sign 101.bundle ${sign}
+      chmod 644 101.bundle; rm -rf release`);
+    // As the service leaves it.
+    const id = 'a'.repeat(32);
+    const request = JSON.stringify({ format: 1, action: 'apply', id });
+    await done(`${AS_SERVICE} sh -c 'umask 077; mkdir -p ${DATA}/updates; cp /srv/101.bundle ${DATA}/updates/${id}.bundle'
+      printf '%s' '${request}' | ${AS_SERVICE} sh -c 'umask 077; cat >${DATA}/updates/request.json'`);
+    expect(await done(`ot-sensor update requested --config ${SETTINGS}`)).toBe('apply: done\n');
+    expect(await done('ot-sensor --version')).toBe('101.0.0\n');
+    // Nothing in the data is root's, and the service may read how far it is.
+    expect(await done(`find ${DATA} ! -user ot-sensor`)).toBe('');
+    expect(await done(`${AS_SERVICE} ot-sensor update status`)).toMatch(/^software: 101\.0\.0[\s\S]*to be confirmed or undone/m);
+    await done('ot-sensor update rollback');
+    expect(await done('ot-sensor --version')).toBe(`${NEW}\n`);
+  });
+
   it('refuses by its own migrations a database that a newer version has changed', async () => {
     await done(`cp -a ${DATA} /srv/later`);
     for (const file of ['/srv/later/appliance.db', '/srv/plant/*.db']) await changeSchema(file);
