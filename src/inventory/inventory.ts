@@ -1,13 +1,6 @@
 import { Operation, type OperationName } from '../dissect/operation.ts';
 import type { ot_sensor } from '../proto/facts.js';
-import {
-  type AddressRow,
-  type AttributeRow,
-  type ChangeSet,
-  type DeviceRow,
-  type EventRow,
-  emptyChangeSet,
-} from '../store/change-set.ts';
+import { type AddressRow, type ChangeSet, type EventRow, emptyChangeSet } from '../store/change-set.ts';
 import type { Snapshot } from '../store/queries.ts';
 import {
   anyIp,
@@ -21,8 +14,12 @@ import {
   redundancyGroup,
   segmentText,
 } from './address.ts';
-import { type Conduct, type Deed, programming, propose } from './classify.ts';
+import { keepRecord, labelOf, mainAddresses, recordAt, recordOf, strength } from './address-records.ts';
+import { attributesOf, clean, partKind, partsOf, prefer, shown } from './attributes.ts';
+import { programming, propose } from './classify.ts';
+import { conductOf, deedOf } from './conduct.ts';
 import { Conversations } from './conversations.ts';
+import { attributeOf, blankDevice, deviceFrom, drainDevice, recordFrom, type ZoneOf } from './device-rows.ts';
 import {
   type AddressRecord,
   type AttributeValue,
@@ -38,7 +35,6 @@ import {
   type Limits,
   type Moment,
   newEnd,
-  type Part,
   type Place,
 } from './entities.ts';
 import { Refused } from './refused.ts';
@@ -56,8 +52,7 @@ export type InventoryEvent = EventRow & { kind: InventoryEventKind };
 
 export interface InventoryOptions {
   vendorOf?: VendorOf;
-  /** Name of the zone of a device by its main address; '' none. */
-  zoneOf?: (ip: string, mac: string, segment: string) => string;
+  zoneOf?: ZoneOf;
   /** Called for each event at once, in the order of the packets; they are in the change set too. */
   onEvent?: (event: InventoryEvent) => void;
   limits?: Partial<Limits>;
@@ -76,37 +71,8 @@ const CHASSIS_DISTANCE = 256;
 const SERIAL_DISTANCE = 16;
 const HOUR_MS = 3_600_000;
 
-/** A device's behaviour as its row keeps it, in JSON. */
-type StoredBehaviour = Pick<Device, 'deeds' | 'redundancy' | 'chassis'>;
-
-/** Whose word counts more on the same thing: what a device's own protocol says, then its network's, then its manufacturer's number. */
-const PRECEDENCE: readonly string[] = [
-  's7comm',
-  's7comm_plus',
-  'cip',
-  'enip',
-  'modbus',
-  'umas',
-  'dnp3',
-  'bacnet',
-  'opcua',
-  'mms',
-];
-const LAST: readonly string[] = ['lldp', 'dhcp', 'mac'];
-
 /** What a device says of itself that tells its type, or helps to. */
 const TELLING: ReadonlySet<string> = new Set(['device_type', 'name', 'model', 'order_code', 'mac']);
-/** PROFINET's own protocols, and its TLVs in LLDP frames (IEC 61158-6-10). */
-const PROFINET: ReadonlySet<string> = new Set(['pn_dcp', 'pn_io', 'pn_rt', 'profinet']);
-const PROFINET_TLVS = 'lldp_profinet.';
-
-function precedence(app_proto: string): number {
-  const first = PRECEDENCE.indexOf(app_proto);
-  if (first >= 0) return first;
-  const last = LAST.indexOf(app_proto);
-  return last < 0 ? PRECEDENCE.length : PRECEDENCE.length + 1 + last;
-}
-
 /**
  * Devices, connections and activities, as a function of the facts in packet order: the same sequence gives the same devices with the
  * same ids. It does no I/O and reads no clock. `drain()` gives what is new since the last call; with `load()` it goes on where a former
@@ -119,7 +85,7 @@ export class Inventory {
   readonly counters = Object.fromEntries(COUNTERS.map((name) => [name, 0])) as InventoryCounters;
   readonly limits: Limits;
   readonly #vendorOf: VendorOf;
-  #zoneOf: (ip: string, mac: string, segment: string) => string;
+  #zoneOf: ZoneOf;
   readonly #onEvent: ((event: InventoryEvent) => void) | undefined;
 
   #capture_id = 0;
@@ -296,7 +262,7 @@ export class Inventory {
     for (const device of this.#dirty_devices) {
       if (most_conversations === 0 && device.stored && !device.reset) continue;
       this.#dirty_devices.delete(device);
-      this.#drainDevice(device, changes);
+      drainDevice(device, changes, this.#zoneOf);
     }
     if (most_conversations > 0)
       this.#conversations.drain(this.#capture_id, (segment, end) => this.#find(segment, end), changes, most_conversations);
@@ -1075,83 +1041,13 @@ export class Inventory {
     for (const event of this.#events) if (event.device_id === from) event.device_id = to;
   }
 
-  #drainDevice(device: Device, changes: ChangeSet): void {
-    const whole = device.reset || !device.stored;
-    if (device.reset && device.stored) changes.device_resets.push(device.id);
-    if (whole || device.changed) changes.devices.push(this.#row(device));
-    else changes.device_times.push(device.last_ms, device.id);
-    const device_id = device.id;
-    if (whole || device.dirty_faces) {
-      for (const { segment, mac, vendor, router, first_ms, last_ms } of device.faces) {
-        changes.interfaces.push({ device_id, segment, mac, vendor, router, first_ms, last_ms });
-      }
-    }
-    if (whole || device.dirty_addresses) {
-      for (const { place, ...record } of device.addresses) {
-        changes.addresses.push({ device_id, segment: place.segment, ip: place.ip, ...record });
-      }
-    }
-    if (whole || device.dirty_attributes) {
-      for (const values of device.attributes.values())
-        for (const value of values) changes.attributes.push({ device_id, ...value });
-    }
-    if (whole || device.dirty_parts) for (const part of device.parts.values()) changes.parts.push({ device_id, ...part });
-    device.stored = true;
-    device.dirty = false;
-    device.changed = false;
-    device.reset = false;
-    device.dirty_faces = false;
-    device.dirty_addresses = false;
-    device.dirty_attributes = false;
-    device.dirty_parts = false;
-  }
-
-  #row(device: Device): DeviceRow {
-    const { ip, mac, segment } = mainAddresses(device);
-    return {
-      id: device.id,
-      first_ms: device.first_ms,
-      last_ms: device.last_ms,
-      first_frame: device.first_frame,
-      capture_id: device.capture_id,
-      name: shown(device, 'name'),
-      type: device.type,
-      type_reason: device.type_reason,
-      purdue_level: device.purdue_level,
-      programming_station: device.programming_reason !== '',
-      programming_reason: device.programming_reason,
-      router: isRouter(device),
-      gateway: device.type === 'gateway' || unitsOf(device).length > 1,
-      vendor: shown(device, 'vendor'),
-      model: shown(device, 'model') || shown(device, 'order_code'),
-      firmware: shown(device, 'firmware'),
-      serial: shown(device, 'serial'),
-      mac,
-      ip,
-      segment,
-      zone: this.#zoneOf(ip, mac, segment),
-      behaviour: JSON.stringify({ deeds: device.deeds, redundancy: device.redundancy, chassis: device.chassis }),
-    };
-  }
-
   /** Goes on from what the database holds. Only into an inventory that has taken nothing yet. */
   load(snapshot: Snapshot): void {
     this.#next_device_id = snapshot.next_device_id;
     this.#conversations.load(snapshot);
     for (const row of snapshot.devices) {
-      const device = blankDevice(row.id, row.first_ms, row.first_frame, row.capture_id);
-      device.last_ms = row.last_ms;
-      device.type = row.type;
-      device.type_reason = row.type_reason;
-      device.purdue_level = row.purdue_level;
-      device.programming_reason = row.programming_reason;
-      // What an earlier release did not keep is learned again.
-      const { deeds = [], redundancy = '', chassis = '' } = JSON.parse(row.behaviour) as Partial<StoredBehaviour>;
-      device.deeds = deeds;
-      device.redundancy = redundancy;
-      device.chassis = chassis;
+      const device = deviceFrom(row);
       if (device.chassis) this.#by_chassis.set(device.chassis, device);
-      device.stored = true;
       this.#devices.set(device.id, device);
     }
     for (const { device_id, segment, mac, vendor, router, first_ms, last_ms } of snapshot.interfaces) {
@@ -1219,70 +1115,6 @@ export class Inventory {
   }
 }
 
-// Field by field: to copy an object of the database's costs more than to make one.
-
-function attributeOf(row: AttributeRow): AttributeValue {
-  return {
-    part: row.part,
-    attribute: row.attribute,
-    value: row.value,
-    app_proto: row.app_proto,
-    field: row.field,
-    ip: row.ip,
-    current: row.current,
-    preferred: row.preferred,
-    first_ms: row.first_ms,
-    last_ms: row.last_ms,
-    first_frame: row.first_frame,
-    capture_id: row.capture_id,
-  };
-}
-
-function recordFrom(row: AddressRow, place: Place): AddressRecord {
-  return {
-    place,
-    mac: row.mac,
-    via_mac: row.via_mac,
-    how: row.how,
-    current: row.current,
-    first_ms: row.first_ms,
-    last_ms: row.last_ms,
-    first_frame: row.first_frame,
-    capture_id: row.capture_id,
-  };
-}
-
-function blankDevice(id: number, time_ms: number, frame: number, capture_id: number): Device {
-  return {
-    id,
-    first_ms: time_ms,
-    last_ms: time_ms,
-    first_frame: frame,
-    capture_id,
-    faces: [],
-    addresses: [],
-    attributes: NO_ATTRIBUTES,
-    parts: NO_PARTS,
-    deeds: [],
-    redundancy: '',
-    type: 'unknown',
-    type_reason: '',
-    purdue_level: null,
-    programming_reason: '',
-    chassis: '',
-    serial_key: '',
-    event_counts: null,
-    stored: false,
-    dirty: false,
-    changed: false,
-    reset: false,
-    dirty_faces: false,
-    dirty_addresses: false,
-    dirty_attributes: false,
-    dirty_parts: false,
-  };
-}
-
 /** An IPv4 address as text, in the one form an inventory has for it; '' where it is none. */
 function ipOf(text: string): string {
   if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(text)) return '';
@@ -1297,153 +1129,6 @@ function dropClaim(place: Place): void {
   claim.face.claims.delete(place.ip);
 }
 
-/** What most devices have none of: shared until there is one. */
-const NO_ATTRIBUTES: Device['attributes'] = new Map();
-const NO_PARTS: Device['parts'] = new Map();
-
-function attributesOf(device: Device): Device['attributes'] {
-  if (device.attributes === NO_ATTRIBUTES) device.attributes = new Map();
-  return device.attributes;
-}
-
-function partsOf(device: Device): Device['parts'] {
-  if (device.parts === NO_PARTS) device.parts = new Map();
-  return device.parts;
-}
-
-function deedOf({ deeds }: Device, ip: string, app_proto: string, role: Deed['role']): Deed | undefined {
-  for (const deed of deeds) if (deed.ip === ip && deed.app_proto === app_proto && deed.role === role) return deed;
-  return undefined;
-}
-
-/** The record of an address at a MAC of the device's own; '' behind a router. */
-function recordAt({ addresses }: Device, { segment, ip }: Place, mac: string): AddressRecord | undefined {
-  for (const record of addresses)
-    if (record.mac === mac && record.place.ip === ip && record.place.segment === segment) return record;
-  return undefined;
-}
-
-const recordOf = (device: Device, place: Place, face: Face | null) => recordAt(device, place, face?.mac ?? '');
-
-/** In the place of one that is there. */
-function keepRecord(device: Device, record: AddressRecord): void {
-  const known = recordAt(device, record.place, record.mac);
-  if (known) device.addresses[device.addresses.indexOf(known)] = record;
-  else if (device.addresses.length === 0) device.addresses = [record];
-  else device.addresses.push(record);
-}
-
-function strength(how: string): number {
-  if (how === 'dhcp') return 2;
-  return how === 'arp' ? 1 : 0;
-}
-
-/** A device's main addresses, for its row and its zone; '' where there is none. */
-function mainAddresses(device: Device): { ip: string; mac: string; segment: string } {
-  const main = mainAddress(device);
-  const segment = main?.place.segment ?? device.faces[0]?.segment ?? '';
-  return { ip: main?.place.ip ?? '', mac: device.faces[0]?.mac ?? '', segment };
-}
-
-/** The current address shown in lists: the newest, IPv4 before IPv6. */
-function mainAddress(device: Device): AddressRecord | null {
-  let main: AddressRecord | null = null;
-  for (const record of device.addresses) {
-    if (main === null || rank(record) > rank(main) || (rank(record) === rank(main) && record.first_ms > main.first_ms))
-      main = record;
-  }
-  return main;
-}
-
-const rank = (record: AddressRecord) =>
-  (record.current ? 4 : 0) + (record.place.ip.includes(':') ? 0 : 2) + (strength(record.how) ? 1 : 0);
-
-const isRouter = (device: Device) => device.redundancy !== '' || device.faces.some((face) => face.router);
-
-function labelOf(device: Device): string {
-  return mainAddress(device)?.place.ip || device.faces[0]?.mac || `device ${device.id}`;
-}
-
 function near(one: Device, other: Device, distance: number): boolean {
   return one.faces.some((a) => other.faces.some((b) => a.mac !== b.mac && macDistance(a.mac, b.mac) <= distance));
-}
-
-/**
- * The preferred value of the device itself. Where it answers for a single unit or outstation there is nothing behind it: what is said of
- * that one is said of the device.
- */
-function shown(device: Device, attribute: string): string {
-  // Most devices say nothing of themselves.
-  if (device.attributes.size === 0) return '';
-  const units = unitsOf(device);
-  const sole = units.length === 1 ? units[0].part : '';
-  let best: AttributeValue | null = null;
-  for (const values of device.attributes.values()) {
-    const last = values[values.length - 1];
-    if (!last.preferred || last.attribute !== attribute || (last.part !== '' && last.part !== sole)) continue;
-    if (!best || precedence(last.app_proto) < precedence(best.app_proto)) best = last;
-  }
-  return best?.value ?? '';
-}
-
-/** Of several sources on the same attribute, marks the one that takes precedence; of equals the field first in order. */
-function prefer(device: Device): void {
-  const best = new Map<string, AttributeValue>();
-  for (const values of device.attributes.values()) {
-    for (const value of values) value.preferred = false;
-    const last = values[values.length - 1];
-    const key = `${last.part}|${last.attribute}`;
-    const other = best.get(key);
-    const before = other ? precedence(last.app_proto) - precedence(other.app_proto) : -1;
-    if (before < 0 || (before === 0 && other && `${last.app_proto}|${last.field}` < `${other.app_proto}|${other.field}`))
-      best.set(key, last);
-  }
-  for (const value of best.values()) value.preferred = true;
-}
-
-function partKind(name: string): Pick<Part, 'kind' | 'number'> {
-  const nested = /^(unit|outstation) (\d{1,9})$/.exec(name);
-  if (nested) return { kind: nested[1], number: Number(nested[2]) };
-  const module = /^(?:rack (\d{1,4}) )?slot (\d{1,6})$/.exec(name);
-  if (module) return { kind: 'module', number: Number(module[1] ?? 0) * 1_000_000 + Number(module[2]) };
-  return { kind: 'other', number: 0 };
-}
-
-const NO_UNITS: readonly Part[] = [];
-
-function unitsOf({ parts }: Device): readonly Part[] {
-  return parts.size === 0 ? NO_UNITS : [...parts.values()].filter(({ kind }) => kind === 'unit' || kind === 'outstation');
-}
-
-function conductOf(device: Device): Conduct {
-  const units = [...unitsOf(device)]
-    .sort((a, b) => (a.kind < b.kind ? -1 : a.kind > b.kind ? 1 : a.number - b.number))
-    .map((part) => part.part);
-  let modules = 0;
-  for (const part of device.parts.values()) if (part.kind === 'module') modules++;
-  return {
-    deeds: device.deeds,
-    router: isRouter(device),
-    redundancy: device.redundancy,
-    units,
-    modules,
-    device_type: shown(device, 'device_type'),
-    profinet: isProfinet(device),
-    model: shown(device, 'model'),
-    order_code: shown(device, 'order_code'),
-    has_name: shown(device, 'name') !== '',
-  };
-}
-
-function isProfinet(device: Device): boolean {
-  for (const [{ app_proto, field }] of device.attributes.values())
-    if (PROFINET.has(app_proto) || field.startsWith(PROFINET_TLVS)) return true;
-  return false;
-}
-
-/** Control characters and length of text from the wire. */
-function clean(text: string, length: number): string {
-  const flat = /[\u0000-\u001f\u007f]/.test(text) ? text.replace(/[\u0000-\u001f\u007f]+/g, ' ') : text;
-  const trimmed = flat.trim();
-  return trimmed.length > length ? trimmed.slice(0, length) : trimmed;
 }
