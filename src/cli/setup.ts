@@ -39,7 +39,7 @@ Examples:
     .command('prepare')
     .description('make what is not there yet: settings file, certificate, first administrator; the package calls it')
     .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
-    .action((_args: object, command: Command) => prepare(command.optsWithGlobals()));
+    .action(prepare);
   setup
     .command('switch')
     .description('make a version that lies in a folder the current one, and keep the one before; the package calls it')
@@ -47,12 +47,12 @@ Examples:
     .option('--root <dir>', 'where the program lies', DEFAULT_ROOT)
     .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
     .option('--allow-downgrade', 'an older version too')
-    .action((folder: string, _args: object, command: Command) => switchVersion(folder, command.optsWithGlobals()));
+    .action(switchVersion);
   setup
     .command('done')
     .description('exit code 0 where a mirror port has been named, 1 where none has been; the service asks it before it starts')
     .option('--config <file>', 'settings (YAML)', DEFAULT_CONFIG)
-    .action((_args: object, command: Command) => done(command.optsWithGlobals()));
+    .action(done);
 }
 
 export interface SetupArguments {
