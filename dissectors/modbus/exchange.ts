@@ -13,12 +13,12 @@ import {
 } from './transactions.ts';
 
 /** The sub-requests of a function 20, under its transaction's key: file, record, length each. */
-export interface FileRequests {
+interface FileRequests {
   key: number;
   numbers: number[];
 }
 
-/** What a conversation remembers: some 300 bytes. */
+/** What a conversation remembers; kept a million times, so its fields count. */
 export class ModbusState {
   readonly transactions: Transactions;
   /** A response has met its request: who is client and who is server is settled. */

@@ -570,8 +570,10 @@ function readFileRequest(r: Reader, emit: Emit, pdu: ModbusRow, conversation: Mo
   const byteCount = r.u8();
   pdu.byte_count = byteCount;
   if (byteCount < 7 || byteCount > 0xf5 || byteCount % 7 !== 0) conversation.anomaly(pdu, 'byte_count_mismatch');
-  const numbers: number[] = [];
-  state.file_requests = { key, numbers };
+  state.file_requests ??= { key, numbers: [] };
+  state.file_requests.key = key;
+  const { numbers } = state.file_requests;
+  numbers.length = 0;
   let sum = byteCount;
   const outer = r.enter(byteCount);
   while (r.remaining > 0) {
@@ -590,9 +592,11 @@ function readFileRequest(r: Reader, emit: Emit, pdu: ModbusRow, conversation: Mo
   return sum;
 }
 
+const NONE_ASKED: readonly number[] = [];
+
 /** 6.14: a sub-response is its length, reference type, data; in the order of the sub-requests. */
 function readFileResponse(r: Reader, emit: Emit, pdu: ModbusRow, conversation: ModbusConversation, isJoined: boolean): void {
-  const asked = isJoined ? (conversation.state.file_requests?.numbers ?? []) : [];
+  const asked = isJoined ? (conversation.state.file_requests?.numbers ?? NONE_ASKED) : NONE_ASKED;
   const byteCount = r.u8();
   pdu.byte_count = byteCount;
   const outer = r.enter(byteCount);
@@ -601,7 +605,9 @@ function readFileResponse(r: Reader, emit: Emit, pdu: ModbusRow, conversation: M
     const sub = fileRecord(r, emit, pdu, conversation);
     sub.byte_count = length;
     if (i * 3 < asked.length) {
-      const [fileNumber, recordNumber, recordLength] = asked.slice(i * 3);
+      const fileNumber = asked[i * 3];
+      const recordNumber = asked[i * 3 + 1];
+      const recordLength = asked[i * 3 + 2];
       sub.file_number = fileNumber;
       sub.record_number = recordNumber;
       sub.target(Space.file + fileNumber, recordNumber, recordLength > 1 ? recordNumber + recordLength - 1 : recordNumber);

